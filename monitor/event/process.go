@@ -1,0 +1,109 @@
+package event
+
+import (
+	"strings"
+	"time"
+)
+
+// ProcessID names one process image for the life of a boot. It is comparable
+// and is the same triple in the kernel's maps and in user space.
+type ProcessID struct {
+	PID   uint32 // thread group id in the initial PID namespace
+	Exec  uint32 // low half of task_struct.self_exec_id: inherited over fork, raised by exec
+	Start uint64 // start of the group leader, ns of CLOCK_BOOTTIME
+}
+
+// IsZero reports whether id names nothing.
+func (id ProcessID) IsZero() bool { return id == ProcessID{} }
+
+// FileID is one state of one file as the kernel's inode shows it at exec. Dev
+// is the superblock's s_dev, which stat() does not show on overlayfs and
+// btrfs: never compare it with a Dev that came from stat.
+type FileID struct {
+	Dev   uint64 // kernel encoding: major<<20 | minor
+	Inode uint64
+	Size  int64
+	Mtime int64 // ns since 1970
+	Ctime int64 // ns since 1970
+}
+
+// IsZero reports whether f names nothing.
+func (f FileID) IsZero() bool { return f == FileID{} }
+
+// ExecutableKind says what sort of file was executed.
+type ExecutableKind uint8
+
+// Kinds; the numbers are stored.
+const (
+	ExecutableInvalid ExecutableKind = 0
+	ExecutableFile    ExecutableKind = 1 // a file with a name
+	ExecutableDeleted ExecutableKind = 2 // its last name was removed
+	ExecutableMemfd   ExecutableKind = 3 // never had a name (memfd_create)
+	ExecutableKernel  ExecutableKind = 4 // a kernel thread, or the kernel itself
+	ExecutableUnknown ExecutableKind = 5 // the exec was not seen and /proc no longer had it
+)
+
+var executableKindNames = [...]string{"invalid", "file", "deleted", "memfd", "kernel", "unknown"}
+
+// String is the name that log prints.
+func (k ExecutableKind) String() string { return enumName(executableKindNames[:], int(k)) }
+
+// Executable is the program file of a process.
+type Executable struct {
+	// Path is the file's path in the host's mount namespace when View is empty
+	// (same device and inode there), else the path inside View.
+	Path string
+	// View names the mount namespace or container that Path belongs to:
+	// "" for the host, else "container:ID" or "mnt:INUM".
+	View   string
+	Kind   ExecutableKind
+	File   FileID
+	SHA256 Digest
+	Reason HashReason
+}
+
+// Script is the program that an interpreter runs: the file behind "#!" or the
+// interpreter's script argument.
+type Script struct {
+	Path   string
+	SHA256 Digest
+	Reason HashReason
+}
+
+// Cgroup is where a process or socket is accounted.
+type Cgroup struct {
+	ID        uint64 // inode number of the cgroup v2 directory
+	Path      string // from the root of the hierarchy, "/" first
+	Unit      string // systemd unit, "" if none
+	Container string // container id (12 or 64 hexadecimal digits, or a name), "" if none
+}
+
+// Process is one process image and its facts. Immutable once published; when a
+// fact arrives later (a digest), a new value with the same ID is published.
+type Process struct {
+	ID         ProcessID
+	Executable Executable
+	Script     *Script // nil when it is no script
+	Name       string  // comm of the group leader, at most 15 bytes
+	Args       []string
+	ArgsCut    bool // Args were longer than the bound
+	UID        uint32
+	GID        uint32
+	Cgroup     Cgroup
+	NetNS      uint32 // inode numbers of the namespaces, as lsns(8) shows them
+	MountNS    uint32
+	PIDNS      uint32
+	Started    time.Time // of this image
+	Parent     *Process  // who forked it, also when it was reparented since; nil at the top
+}
+
+// Cmdline joins the arguments with single spaces, as ps(1) does.
+func (p *Process) Cmdline() string { return strings.Join(p.Args, " ") }
+
+// Ancestor returns the n-th ancestor (1 is the parent) or nil.
+func (p *Process) Ancestor(n int) *Process {
+	for ; p != nil && n > 0; n-- {
+		p = p.Parent
+	}
+	return p
+}
