@@ -1,0 +1,76 @@
+# snitch: `sudo make run` runs it, `sudo make test` proves it. Both install what
+# they need on a bare Debian 12 with Go, and can be run again at any time.
+
+export CGO_ENABLED = 0
+GO      ?= go
+BUILD   := build
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+# Kernels of test-kernel; see docs/kernels.md.
+KERNELS ?= 5.10 6.1 6.12 7
+FUZZTIME ?= 5s
+
+.DEFAULT_GOAL := help
+.PHONY: build generate generate-check fmt lint run test test-short test-race test-kernel fuzz e2e bench package clean help
+
+build: ## build the static binary build/snitch
+	@mkdir -p $(BUILD)
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BUILD)/snitch ./cmd/snitch
+
+generate: ## compile the BPF programs and their Go bindings (pinned clang-19)
+	@tools/setup.sh generate
+	$(GO) generate ./bpf/...
+
+generate-check: generate ## prove that the committed BPF objects are those of the sources
+	@git diff --exit-code -- bpf || { echo "generate-check: commit what 'make generate' made" >&2; exit 1; }
+
+fmt: ## format Go and BPF C
+	gofmt -l -w $$(git ls-files '*.go')
+	@tools/setup.sh generate
+	clang-format-19 -i $$(git ls-files 'bpf/*.c' 'bpf/headers/*.h')
+
+lint: ## static checks: gofmt, go vet, golangci-lint
+	@files=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$files" ] || { echo "gofmt would change: $$files" >&2; exit 1; }
+	$(GO) vet ./...
+	cd tools/lint && $(GO) build -o ../../$(BUILD)/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	$(BUILD)/golangci-lint run ./...
+
+run: build ## build, then show live which program talks to whom (root; Ctrl-C stops)
+	$(BUILD)/snitch run
+
+test: build ## all tests on this kernel (root), with what they need installed
+	@tools/setup.sh test
+	$(GO) vet ./...
+	$(GO) test -timeout 30m ./...
+
+test-short: ## the quick tests, before each commit
+	$(GO) vet ./...
+	$(GO) test -short ./...
+
+test-race: ## the quick tests under the race detector
+	@tools/setup.sh test
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 30m ./...
+
+test-kernel: build ## the scenario suite on 5.10, 6.1, 6.12 and the newest kernel (QEMU)
+	@tools/setup.sh test vm
+	bpf/bpftest/vm/test-kernels $(KERNELS)
+
+fuzz: ## a short run of every fuzz target (FUZZTIME each)
+	tools/fuzz.sh $(FUZZTIME)
+
+e2e: build ## the daemon as a user meets it: scenarios on real traffic (root)
+	@tools/setup.sh test
+	$(GO) test -count=1 -timeout 30m ./bpf/bpftest/scenario/ ./cmd/snitch/
+
+bench: build ## paired benchmarks, attached against bare; writes docs/benchmarks.md
+	@tools/setup.sh bench
+	$(GO) run ./bpf/bpftest/bench -o docs/benchmarks.md
+
+package: build ## a static tarball under build/
+	tools/package.sh $(VERSION)
+
+clean: ## remove what was built
+	rm -rf $(BUILD)
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' Makefile

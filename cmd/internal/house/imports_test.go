@@ -1,0 +1,171 @@
+package house
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// mayImport is the table of architecture: for each package (or "dir/..." for
+// all below it) the packages of this module that its non-test files may
+// import. A new edge is a change to this table, with its reason beside it.
+var mayImport = map[string][]string{
+	"bpf":                 {"bpf/features"},
+	"bpf/features":        {},
+	"bpf/bpftest/...":     {"bpf/features", "bpf/bpftest/..."}, // tests and their tools only
+	"monitor/event":       {},
+	"monitor/process":     {"monitor/event"},
+	"monitor/digest":      {"monitor/event"},
+	"monitor/dns":         {"monitor/event"},
+	"monitor/geoip":       {"monitor/event"},
+	"monitor/owner":       {"monitor/event"},
+	"monitor":             {"bpf", "bpf/features", "monitor/event", "monitor/process", "monitor/digest", "monitor/dns", "monitor/geoip", "monitor/owner"},
+	"monitor/store":       {"monitor/event", "monitor/store/schema"},
+	"monitor/store/query": {"monitor/event", "monitor/store/schema"},
+	// The shape of the database, which its writer and its readers must agree on.
+	"monitor/store/schema": {},
+	"monitor/notify":       {"monitor/event", "monitor/store"},
+	"monitor/export":       {"monitor/event", "monitor/store"},
+	"policy/rule":          {"monitor/event"},
+	"policy/rego":          {"monitor/event", "policy/rule"},
+	"policy/table":         {"monitor/event", "policy/rule"},
+	"policy/history":       {"monitor/event", "policy/rule", "policy/rego", "policy/table"},
+	"policy/lint":          {"monitor/event", "policy/rule", "policy/rego", "policy/table"},
+	"policy":               {"monitor/event", "policy/rule", "policy/rego", "policy/table", "policy/history", "policy/lint", "policy/bundle"},
+	"policy/bundle":        {"monitor/event"},
+	"policy/reputation":    {"monitor/event"},
+	"enforce":              {"policy", "monitor/event", "enforce/verdict", "enforce/nft"},
+	"enforce/verdict":      {"bpf", "bpf/features", "policy", "monitor/event"},
+	"enforce/nft":          {"bpf/features", "policy", "monitor/event"},
+	"rules":                {},
+	// The commands' own rooms never touch the kernel: no bpf, no enforce.
+	"cmd/internal/...": {"monitor/event", "monitor/store", "monitor/store/query", "policy", "cmd/internal/..."},
+	"cmd/snitch":       {"..."}, // the only wiring
+	"tools/...":        {"..."},
+}
+
+// TestImports holds every non-test file of the module against the table.
+func TestImports(t *testing.T) {
+	root := moduleRoot(t)
+	seen := 0
+	walkGo(t, root, func(file string) {
+		if strings.HasSuffix(file, "_test.go") {
+			return
+		}
+		pkg := filepath.ToSlash(filepath.Dir(file))
+		allowed, ok := lookup(pkg)
+		if !ok {
+			t.Errorf("%s: package %q is not in the table of allowed imports", file, pkg)
+			return
+		}
+		seen++
+		for _, imp := range importsOf(t, filepath.Join(root, file)) {
+			own, isOwn := strings.CutPrefix(imp, "snitch/")
+			if isOwn && own != pkg && !matches(allowed, own) {
+				t.Errorf("%s: %s may not import %s", file, pkg, own)
+			}
+		}
+	})
+	if seen < 10 {
+		t.Fatalf("only %d files found: the walk is broken", seen)
+	}
+}
+
+// TestNoExecInCore holds the rule that the process which answers the kernel
+// never forks: packages that run in the core may not import os/exec.
+func TestNoExecInCore(t *testing.T) {
+	root := moduleRoot(t)
+	walkGo(t, root, func(file string) {
+		dir := filepath.ToSlash(filepath.Dir(file))
+		core := strings.HasPrefix(dir, "monitor") || strings.HasPrefix(dir, "enforce") || strings.HasPrefix(dir, "policy") || dir == "bpf" || dir == "bpf/features"
+		if !core || strings.HasSuffix(file, "_test.go") {
+			return
+		}
+		if slices.Contains(importsOf(t, filepath.Join(root, file)), "os/exec") {
+			t.Errorf("%s imports os/exec: the core never forks (the broker does)", file)
+		}
+	})
+}
+
+// TestSkipsAreNamed finds bare skips: a test may skip for -short, or through
+// bpftest, which names the missing feature and fails where CI forbids it.
+func TestSkipsAreNamed(t *testing.T) {
+	root := moduleRoot(t)
+	walkGo(t, root, func(file string) {
+		if !strings.HasSuffix(file, "_test.go") || strings.HasPrefix(filepath.ToSlash(file), "bpf/bpftest/") || strings.HasPrefix(filepath.ToSlash(file), "cmd/internal/house/") {
+			return
+		}
+		for i, line := range readLines(t, filepath.Join(root, file)) {
+			if strings.Contains(line, "t.Skip") && !strings.Contains(line, `("short:`) {
+				t.Errorf("%s:%d: bare skip: use bpftest.Need or t.Skip(\"short: …\")", file, i+1)
+			}
+		}
+	})
+}
+
+func lookup(pkg string) ([]string, bool) {
+	if allowed, ok := mayImport[pkg]; ok {
+		return allowed, true
+	}
+	for p := pkg; p != "."; p = path.Dir(p) {
+		if allowed, ok := mayImport[p+"/..."]; ok {
+			return allowed, true
+		}
+	}
+	return nil, false
+}
+
+func matches(allowed []string, pkg string) bool {
+	return slices.ContainsFunc(allowed, func(a string) bool {
+		prefix, tree := strings.CutSuffix(a, "...")
+		return a == pkg || tree && strings.HasPrefix(pkg+"/", prefix)
+	})
+}
+
+func importsOf(t *testing.T, file string) []string {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+	if err != nil {
+		t.Fatalf("parse: %v", err)
+	}
+	var out []string
+	for _, spec := range f.Imports {
+		p, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			t.Fatalf("%s: import %s: %v", file, spec.Path.Value, err)
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// walkGo calls visit with the path, relative to root, of each Go file.
+func walkGo(t *testing.T, root string, visit func(file string)) {
+	t.Helper()
+	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := d.Name()
+		if d.IsDir() && p != root && (strings.HasPrefix(name, ".") || name == "testdata" || name == "build") {
+			return fs.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(name, ".go") {
+			return nil
+		}
+		rel, err := filepath.Rel(root, p)
+		if err == nil {
+			visit(rel)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatalf("walk %s: %v", root, err)
+	}
+}
