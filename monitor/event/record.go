@@ -80,7 +80,7 @@ const MaxAncestors = 16
 // NewRecord flattens c. The user's name is looked up by the caller, which may
 // read the user database; this package may not.
 func NewRecord(c *Connection, user func(uid uint32) string) Record {
-	r := Record{Time: c.Opened, Last: c.Last, Action: c.Decision.Action.String(), Would: c.Decision.Would.String(),
+	r := Record{Time: wallUTC(c.Opened), Last: wallUTC(c.Last), Action: c.Decision.Action.String(), Would: c.Decision.Would.String(),
 		Rule: c.Decision.Rule, Matches: nonNil(c.Decision.Matches), Mode: c.Decision.Mode.String(), Revision: c.Decision.Revision,
 		UID: c.UID, User: user(c.UID), Container: c.Cgroup.Container, Cgroup: c.Cgroup.Path, Unit: c.Cgroup.Unit, NetNS: c.NetNS,
 		Direction: c.Direction.String(), Family: FamilyName(c.Family), Proto: ProtoName(c.Family, c.Proto),
@@ -109,6 +109,15 @@ func NewRecord(c *Connection, user func(uid uint32) string) Record {
 		r.Script, r.ScriptSHA256 = p.Script.Path, p.Script.SHA256.String()
 	}
 	return r
+}
+
+// wallUTC makes the time print the same in the live feed, on a host of any
+// time zone, as when it comes back from the database.
+func wallUTC(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return t.Round(0).UTC()
 }
 
 func nonNil(s []string) []string {
