@@ -48,13 +48,18 @@ var executableKindNames = [...]string{"invalid", "file", "deleted", "memfd", "ke
 // String is the name that log prints.
 func (k ExecutableKind) String() string { return enumName(executableKindNames[:], int(k)) }
 
+// ViewUnverified is the View of a path that nobody could compare with the file:
+// the process was gone, or its file lies on a mount that no namespace shows.
+// Such a path is what the process said, no more.
+const ViewUnverified = "unverified"
+
 // Executable is the program file of a process.
 type Executable struct {
 	// Path is the file's path in the host's mount namespace when View is empty
 	// (same device and inode there), else the path inside View.
 	Path string
-	// View names the mount namespace or container that Path belongs to:
-	// "" for the host, else "container:ID" or "mnt:INUM".
+	// View names the mount namespace or container that Path belongs to: "" for
+	// the host, else "container:ID", "mnt:INUM", or ViewUnverified.
 	View   string
 	Kind   ExecutableKind
 	File   FileID
@@ -63,9 +68,11 @@ type Executable struct {
 }
 
 // Script is the program that an interpreter runs: the file behind "#!" or the
-// interpreter's script argument.
+// interpreter's script argument. Path is "-m NAME" for a module that the
+// interpreter finds by itself (Reason is HashNoFile then).
 type Script struct {
 	Path   string
+	View   string // as Executable.View
 	SHA256 Digest
 	Reason HashReason
 }
