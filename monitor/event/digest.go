@@ -61,7 +61,7 @@ const (
 	HashDeadline      HashReason = 5  // the file (FUSE, slow disk) did not answer in time; a later answer replaces this
 	HashTooLarge      HashReason = 6  // larger than the configured bound
 	HashChanged       HashReason = 7  // written to while it was read
-	HashNoFile        HashReason = 8  // a kernel thread has no executable
+	HashNoFile        HashReason = 8  // a kernel thread has no executable, a module is not one file
 	HashBusy          HashReason = 9  // the queue of files to read was full
 	HashUnknown       HashReason = 10 // the process was never seen (lost event)
 )
