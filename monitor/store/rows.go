@@ -1,0 +1,201 @@
+package store
+
+import (
+	"net/netip"
+
+	"snitch/monitor/event"
+	"snitch/monitor/store/schema"
+)
+
+// detailBytes bounds the text of a loss.
+const detailBytes = 512
+
+const insertConnection = `INSERT INTO connection (last, process, pid, context, direction, family, proto,
+laddr, lport, raddr, rport, domain, domain_source, domain_age, sni, country, sent, received, packets,
+result, closed, existing, decision, novelty, opened, run, id)
+VALUES (?,?,?,?,?,?,?, ?,?,?,?,?,?,?,?,?,?,?,?, ?,?,?,?,?,?,?,?)`
+
+const updateConnection = `UPDATE connection SET last=?, process=?, pid=?, context=?, direction=?, family=?, proto=?,
+laddr=?, lport=?, raddr=?, rport=?, domain=?, domain_source=?, domain_age=?, sni=?, country=?, sent=?, received=?, packets=?,
+result=?, closed=?, existing=?, decision=?, novelty=?
+WHERE opened=? AND run=? AND id=?`
+
+// refs are the numbers of the interned parts of a connection; 0 is none.
+type refs struct {
+	lineage
+	context, cgroup               int64
+	laddr, raddr                  int64
+	domain, sni, country, novelty int64
+	decision, rule                int64
+}
+
+// connection inserts or updates the row of one snapshot and adds what is new
+// to the sums of its minute.
+func (t *txn) connection(p *pending) error {
+	c := &p.conn
+	before, known := t.work.next[c.ID]
+	if !known {
+		before, known = t.work.known[c.ID]
+	}
+	r, err := t.refer(c)
+	if err != nil {
+		return err
+	}
+	now := written{totals: totals{max(c.Sent, before.sent), max(c.Received, before.received)},
+		opened: schema.FromTime(c.Opened), closed: c.Closed || before.closed}
+	if known {
+		now.opened = before.opened
+	}
+	if err := t.put(c, &r, now, known); err != nil {
+		return err
+	}
+	delta := since(now.totals, before.totals)
+	t.total.sent, t.total.received = t.total.sent+delta.sent, t.total.received+delta.received
+	t.sums.add(c, &r, p.minute, delta, !known)
+	t.work.next[c.ID] = now
+	return nil
+}
+
+// put writes the row.
+func (t *txn) put(c *event.Connection, r *refs, now written, known bool) error {
+	var last any
+	if !c.Last.IsZero() {
+		last = schema.FromTime(c.Last) - now.opened
+	}
+	var age any
+	if !c.Name.At.IsZero() {
+		age = max(0, int64(c.Opened.Sub(c.Name.At)))
+	}
+	var pid int64
+	if c.Process != nil {
+		pid = int64(c.Process.ID.PID)
+	}
+	args := [...]any{last, orNull(r.process), pid, r.context, int64(c.Direction), int64(c.Family), int64(c.Proto),
+		orNull(r.laddr), int64(c.Local.Port()), orNull(r.raddr), int64(c.Remote.Port()),
+		orNull(r.domain), int64(c.Name.Source), age, orNull(r.sni), orNull(r.country),
+		schema.FromCount(now.sent), schema.FromCount(now.received), schema.FromCount(c.Packets),
+		int64(c.Result), flag(now.closed), flag(c.Existing), r.decision, orNull(r.novelty),
+		now.opened, t.w.run, int64(c.ID)}
+	if known {
+		res, err := t.w.c.exec(updateConnection, args[:]...)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n == 1 {
+			t.updated++
+			return err
+		}
+		// The row was purged meanwhile: it lives on as a new one.
+	}
+	t.inserted++
+	_, err := t.w.c.exec(insertConnection, args[:]...)
+	return err
+}
+
+// refer interns the parts of c.
+func (t *txn) refer(c *event.Connection) (r refs, err error) {
+	in := t.w.intern
+	if c.Process != nil {
+		if r.lineage, err = t.process(c.Process); err != nil {
+			return r, err
+		}
+	}
+	if r.context, r.cgroup, err = in.context(c.UID, c.NetNS, &c.Cgroup); err != nil {
+		return r, err
+	}
+	if r.decision, r.rule, err = in.decision(&c.Decision); err != nil {
+		return r, err
+	}
+	for _, a := range [...]struct {
+		to   *int64
+		from netip.Addr
+	}{{&r.laddr, c.Local.Addr()}, {&r.raddr, c.Remote.Addr()}} {
+		if a.from.IsValid() {
+			if *a.to, err = in.address(a.from); err != nil {
+				return r, err
+			}
+		}
+	}
+	return r, t.referNames(c, &r)
+}
+
+// referNames interns the parts of c that most connections do not have.
+func (t *txn) referNames(c *event.Connection, r *refs) (err error) {
+	in := t.w.intern
+	if c.Name.Domain != "" {
+		if r.domain, err = in.domain(c.Name.Domain); err != nil {
+			return err
+		}
+	}
+	if c.Name.SNI != "" {
+		if r.sni, err = in.domain(c.Name.SNI); err != nil {
+			return err
+		}
+	}
+	if c.Country != "" {
+		if r.country, err = in.text(c.Country); err != nil {
+			return err
+		}
+	}
+	if len(c.Novelty) > 0 {
+		r.novelty, err = in.list(c.Novelty)
+	}
+	return err
+}
+
+// process interns p once per transaction.
+func (t *txn) process(p *event.Process) (lineage, error) {
+	if l, ok := t.processes[p]; ok {
+		return l, nil
+	}
+	l, err := t.w.intern.process(p, event.MaxAncestors)
+	if err == nil {
+		t.processes[p] = l
+	}
+	return l, err
+}
+
+func (t *txn) exec(e event.ExecSeen) error {
+	l, err := t.process(e.Process)
+	if err != nil {
+		return err
+	}
+	context, _, err := t.w.intern.context(e.Process.UID, e.Process.NetNS, &e.Process.Cgroup)
+	if err != nil {
+		return err
+	}
+	t.execs++
+	_, err = t.w.c.exec("INSERT INTO exec_log (time, run, id, process, pid, context) VALUES (?, ?, ?, ?, ?, ?)",
+		schema.FromTime(e.Time), t.w.run, t.execs, l.process, int64(e.Process.ID.PID), context)
+	return err
+}
+
+func (t *txn) loss(l event.Loss) error {
+	var process any
+	if l.Process != nil {
+		line, err := t.process(l.Process)
+		if err != nil {
+			return err
+		}
+		process = line.process
+	}
+	t.losses++
+	_, err := t.w.c.exec("INSERT INTO loss (time, run, id, cause, count, sent, received, process, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		schema.FromTime(l.Time), t.w.run, t.losses, int64(l.Cause), schema.FromCount(l.Count),
+		schema.FromCount(l.Sent), schema.FromCount(l.Received), process, l.Detail[:min(len(l.Detail), detailBytes)])
+	return err
+}
+
+func orNull(id int64) any {
+	if id == 0 {
+		return nil
+	}
+	return id
+}
+
+func flag(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
