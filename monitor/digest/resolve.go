@@ -1,0 +1,176 @@
+package digest
+
+import (
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"snitch/monitor/event"
+)
+
+// resolve finds the executed file of w: what was sighted, else what the process
+// still shows.
+func (h *Hasher) resolve(w *waiter, l lane) {
+	t := h.table()
+	if h.joinSighting(w, t, false) {
+		return
+	}
+	o, err := openImage(h.cfg.Proc, w.req.ID, t)
+	if err == nil {
+		if h.isImage(w, o, t) {
+			h.join(w, o, l, t)
+			return
+		}
+		o.close()
+		err = errGone // another image by now
+	}
+	if errors.Is(err, errGone) {
+		h.park(w)
+		return
+	}
+	h.finish(w, event.HashResult{Reason: reasonOf(err)})
+}
+
+// isImage reports whether o holds what w's process executed. An executable
+// that lost a name or was given another mode has a new ctime: as long as its
+// process lives, the kernel lets nobody write to it, so it still is the same.
+func (h *Hasher) isImage(w *waiter, o *opened, t *mountTable) bool {
+	switch compare(w.req.File, o, t) {
+	case same:
+		return true
+	case sameBytes:
+		return h.protected && o.family != familyForgeable && o.family != familyUnknown && running(h.cfg.Proc, w.req.ID)
+	}
+	return false
+}
+
+// lastResort answers for a process that is gone: by now every sighting is in.
+func (h *Hasher) lastResort(w *waiter) {
+	t := h.table()
+	if h.joinSighting(w, t, true) {
+		return
+	}
+	if r, ok := h.known(w.req.File); ok {
+		h.finish(w, r)
+		return
+	}
+	o, err := openSame(w.req.Path, w.req.File, t)
+	if err == nil && !settledBefore(w.req.File.Ctime, w.req.ID.Start) {
+		o.close()
+		err = errGone
+	}
+	if err != nil {
+		h.finish(w, event.HashResult{Reason: event.HashVanished})
+		return
+	}
+	h.join(w, o, fastLane, t)
+}
+
+// settledBefore reports whether a file with this ctime cannot have been written
+// after a process that started at the given CLOCK_BOOTTIME executed it, without
+// a new ctime.
+func settledBefore(ctime int64, start uint64) bool {
+	var now unix.Timespec
+	if start == 0 || unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) != nil {
+		return false
+	}
+	started := time.Now().Add(-time.Duration(now.Nano() - int64(start)))
+	return started.After(time.Unix(0, ctime)) && !racy(ctime, started)
+}
+
+// resolveScript finds the file behind a path.
+func (h *Hasher) resolveScript(w *waiter, l lane) {
+	t := h.table()
+	handle, err := lookup(w.path, false)
+	if err != nil {
+		h.finish(w, event.HashResult{Reason: event.HashUnreadable})
+		return
+	}
+	o, err := reopen(handle, t)
+	_ = unix.Close(handle)
+	if err != nil {
+		h.finish(w, event.HashResult{Reason: event.HashUnreadable})
+		return
+	}
+	h.join(w, o, l, t)
+}
+
+// joinSighting answers w from what fanotify saw of its process, or makes it
+// wait for the read that is under way. A read that gave no digest counts only
+// when there is nothing else to try.
+func (h *Hasher) joinSighting(w *waiter, t *mountTable, last bool) bool {
+	h.mu.Lock()
+	f := h.sightings.find(w.req, t)
+	if f == nil || f.over && f.result.Reason != event.HashKnown && !last {
+		h.mu.Unlock()
+		return false
+	}
+	if !f.over {
+		f.waiters = append(f.waiters, w)
+		h.mu.Unlock()
+		return true
+	}
+	if f.result.Reason == event.HashKnown {
+		h.learn(&f.shown, f.result, w.req.File)
+	}
+	h.mu.Unlock()
+	h.finish(w, f.result)
+	return true
+}
+
+// learn lets the next exec of the same file be answered without an open, if
+// there is an entry for it. Callers hold mu and have verified that id is file.
+func (h *Hasher) learn(file *opened, r event.HashResult, id event.FileID) {
+	e := h.cache.find(file.inode(), file.state)
+	if e != nil && e.digest == r.SHA256 && stateOf(id) == e.state {
+		h.cache.alias(e, inodeOf(id))
+	}
+}
+
+// join lets w have the digest of o, which it takes over: from the cache, from a
+// read under way, or from a new one.
+func (h *Hasher) join(w *waiter, o *opened, l lane, t *mountTable) {
+	exact := w.path == "" && !w.req.File.IsZero() && compare(w.req.File, o, t) == same
+	trusted := o.believed() || exact && t.vouches(w.req.File)
+	h.mu.Lock()
+	if e := h.cache.find(o.inode(), o.state); e != nil && trusted {
+		if exact {
+			h.cache.alias(e, inodeOf(w.req.File))
+		}
+		r := e.result()
+		h.mu.Unlock()
+		r.Path, r.Links = o.path, o.links
+		o.close()
+		h.finish(w, r)
+		return
+	}
+	key := flightKey{inode: o.inode(), state: o.state}
+	if f := h.flights[key]; f != nil {
+		f.waiters = append(f.waiters, w)
+		h.mu.Unlock()
+		o.close()
+		return
+	}
+	f := newFlight(o, nil)
+	f.waiters = []*waiter{w}
+	h.flights[key] = f
+	h.mu.Unlock()
+	h.launch(f, l, trusted)
+}
+
+// launch reads f's file in the lane that fits it: at once when that is where
+// the caller runs.
+func (h *Hasher) launch(f *flight, current lane, trusted bool) {
+	l := slowLane(f.file.dev)
+	if f.file.family.prompt() && (trusted || f.file.family != familyStacked) {
+		l = fastLane
+	}
+	if l == current {
+		h.fly(f)
+		return
+	}
+	if !h.pool.add(l, func() { h.fly(f) }) {
+		h.land(f, event.HashResult{Reason: event.HashBusy}, false)
+	}
+}

@@ -1,0 +1,51 @@
+package digest
+
+import (
+	"sync"
+	"time"
+
+	"snitch/monitor/event"
+)
+
+// waiter is one request without a final answer.
+type waiter struct {
+	req    event.HashRequest
+	path   string // a script; "" for an executable
+	done   func(event.HashResult)
+	parked time.Time // when it began to wait for the fanotify readers
+
+	// answers orders the callbacks: the final answer comes last. It is held
+	// while done runs, so that an expiry cannot be overtaken.
+	answers sync.Mutex
+	expired bool // HashDeadline was given
+	over    bool // the final answer was given
+	timer   *time.Timer
+}
+
+// expire gives the provisional answer. It reports whether it did.
+func (w *waiter) expire() bool {
+	w.answers.Lock()
+	defer w.answers.Unlock()
+	if w.over || w.expired {
+		return false
+	}
+	w.expired = true
+	w.done(event.HashResult{Reason: event.HashDeadline})
+	return true
+}
+
+// finish gives the final answer once; a second one that says HashDeadline again
+// is kept back. It reports whether this call was the first.
+func (w *waiter) finish(r event.HashResult) bool {
+	w.answers.Lock()
+	defer w.answers.Unlock()
+	if w.over {
+		return false
+	}
+	w.over = true
+	w.timer.Stop()
+	if !w.expired || r.Reason != event.HashDeadline {
+		w.done(r)
+	}
+	return true
+}
