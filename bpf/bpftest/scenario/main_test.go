@@ -1,0 +1,77 @@
+// Package scenario proves snitch from the outside: real programs make real
+// traffic in network namespaces, the daemon watches, and its log must name
+// each program and count each byte. Nothing here imports the product; the
+// suite needs a binary (SNITCH_BIN) and the generators (SNITCH_TRAFFIC), or
+// builds both.
+package scenario
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+)
+
+var (
+	tableOut = flag.String("table", "", "file to write the outcome of each scenario to, as JSON")
+	only     = flag.String("only", "", "run scenarios whose name matches this regular expression")
+)
+
+// tools are the binaries under test and their workshop.
+type tools struct {
+	snitch, traffic string
+}
+
+// build finds the binaries in the environment or builds them into dir.
+func build(tb testing.TB, dir string) tools {
+	tb.Helper()
+	return tools{
+		snitch:  binary(tb, "SNITCH_BIN", dir, "snitch", "snitch/cmd/snitch"),
+		traffic: trafficBinary(tb, dir),
+	}
+}
+
+func trafficBinary(tb testing.TB, dir string) string {
+	tb.Helper()
+	return binary(tb, "SNITCH_TRAFFIC", dir, "traffic", "snitch/bpf/bpftest/traffic")
+}
+
+func binary(tb testing.TB, variable, dir, name, pkg string) string {
+	tb.Helper()
+	if path := os.Getenv(variable); path != "" {
+		abs, err := filepath.Abs(path)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		return abs
+	}
+	out := filepath.Join(dir, name)
+	cmd := exec.Command("go", "build", "-o", out, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if b, err := cmd.CombinedOutput(); err != nil {
+		tb.Fatalf("build %s: %v\n%s", pkg, err, b)
+	}
+	return out
+}
+
+// patience stretches time limits on slow machines: SNITCH_PATIENCE=10 for an
+// emulated one.
+func patience(d time.Duration) time.Duration {
+	if n, err := strconv.Atoi(os.Getenv("SNITCH_PATIENCE")); err == nil && n > 1 {
+		return d * time.Duration(n)
+	}
+	return d
+}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if os.Geteuid() != 0 {
+		fmt.Fprintln(os.Stderr, "scenario: these tests make namespaces and load programs: run them as root")
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"snitch/bpf/bpftest/report"
+)
+
+// envSelf carries facts that a process in other namespaces cannot see about
+// itself: a Report in JSON of which only the identity is read.
+const envSelf = "SNITCH_TRAFFIC_SELF"
+
+// self is who this process is, to be asked before it changes anything. What
+// the environment says beats what can be seen: all of it where it names a pid,
+// else only the parent.
+func self(name string) (*report.Report, error) {
+	var told report.Report
+	if s := os.Getenv(envSelf); s != "" {
+		if err := json.Unmarshal([]byte(s), &told); err != nil {
+			return nil, fmt.Errorf("read %s: %w", envSelf, err)
+		}
+	}
+	if told.PID != 0 {
+		told.Generator, told.UID = name, os.Getuid()
+		return &told, nil
+	}
+	r, err := look()
+	if err != nil {
+		return nil, err
+	}
+	r.Generator = name
+	if told.ParentPID != 0 {
+		r.ParentPID, r.ParentExe, r.ParentSHA256 = told.ParentPID, told.ParentExe, told.ParentSHA256
+	}
+	return r, nil
+}
+
+// look finds out from /proc.
+func look() (*report.Report, error) {
+	r := &report.Report{UID: os.Getuid()}
+	var err error
+	if r.PID, r.ParentPID, r.Start, err = readStat("/proc/self/stat"); err != nil {
+		return nil, err
+	}
+	if r.Exe, err = os.Readlink("/proc/self/exe"); err != nil {
+		return nil, fmt.Errorf("read own executable's name: %w", err)
+	}
+	r.Exe, r.ExeKind = exeKind(r.Exe)
+	if r.SHA256, err = digest("/proc/self/exe"); err != nil {
+		return nil, err
+	}
+	comm, err := os.ReadFile("/proc/self/comm")
+	if err != nil {
+		return nil, fmt.Errorf("read own name: %w", err)
+	}
+	r.Name = strings.TrimSuffix(string(comm), "\n")
+	describeParent(r)
+	return r, nil
+}
+
+// describeParent fills in what can be seen of the parent: nothing when it is
+// gone or belongs to somebody else. The suite then knows it from elsewhere.
+func describeParent(r *report.Report) {
+	exe := fmt.Sprintf("/proc/%d/exe", r.ParentPID)
+	link, err := os.Readlink(exe)
+	if err != nil {
+		return
+	}
+	if sum, err := digest(exe); err == nil {
+		r.ParentExe, _ = exeKind(link)
+		r.ParentSHA256 = sum
+	}
+}
+
+// readStat reads pid, parent and start time of a process.
+func readStat(path string) (pid, parent int, start uint64, err error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return 0, 0, 0, fmt.Errorf("read %s: %w", path, err)
+	}
+	open, end := bytes.IndexByte(b, ' '), bytes.LastIndexByte(b, ')')
+	if open < 0 || end < 0 {
+		return 0, 0, 0, fmt.Errorf("%s: unknown format", path)
+	}
+	fields := strings.Fields(string(b[end+1:]))
+	if len(fields) < 20 {
+		return 0, 0, 0, fmt.Errorf("%s: %d fields", path, len(fields))
+	}
+	pid, err1 := strconv.Atoi(string(b[:open]))
+	parent, err2 := strconv.Atoi(fields[1])
+	start, err3 := strconv.ParseUint(fields[19], 10, 64)
+	return pid, parent, start, errors.Join(err1, err2, err3)
+}
+
+func exeKind(link string) (path, kind string) {
+	switch path, gone := strings.CutSuffix(link, " (deleted)"); {
+	case strings.HasPrefix(path, "/memfd:"):
+		return path, "memfd"
+	case gone:
+		return path, "deleted"
+	default:
+		return path, "file"
+	}
+}
+
+func digest(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("open to hash: %w", err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", fmt.Errorf("hash %s: %w", path, err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// printReport writes r as one line with one write call: standard output is a
+// file opened for appending when several processes share it.
+func printReport(r *report.Report) error {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode report: %w", err)
+	}
+	if _, err := os.Stdout.Write(append(b, '\n')); err != nil {
+		return fmt.Errorf("print report: %w", err)
+	}
+	return nil
+}
+
+// reported runs f with the report of this process and prints it; a failure is
+// part of what is printed.
+func reported(name string, f func(r *report.Report) error) error {
+	r, err := self(name)
+	if err != nil {
+		return err
+	}
+	if err = f(r); err != nil {
+		r.Error = err.Error()
+	}
+	return errors.Join(err, printReport(r))
+}
