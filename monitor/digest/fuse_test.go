@@ -1,0 +1,2 @@
+package digest
+func serveFuse(string) int { return 1 }
