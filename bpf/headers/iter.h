@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* iter.h: user space asks: for the sockets that moved bytes, for the processes
+ * and sockets that were there before. */
+#ifndef SNITCH_ITER_H
+#define SNITCH_ITER_H
+
+/* An accepted socket that moved nothing is shown to its listener's process
+ * only after this: by then somebody has usually claimed it. */
+#define CLAIM_GRACE_NS 1000000000ULL
+
+static __always_inline bool state_changed(const struct sock_state *st, __u64 now)
+{
+	if (!st->stream || st->result == st->emitted)
+		return false;
+	return st->claim != CLAIM_OPEN || now - st->first > CLAIM_GRACE_NS;
+}
+
+static __always_inline void emit_listener(struct seq_file *seq, struct sock *sk,
+					  struct sock_state *st)
+{
+	struct flow f = {};
+
+	sock_local(sk, f.value.laddr, &f.value.lport);
+	if (!st->lport) {
+		__builtin_memcpy(st->laddr, f.value.laddr, 16);
+		st->lport = f.value.lport;
+	}
+	listener_flow(st, &f);
+	if (!bpf_seq_write(seq, &f, sizeof(f)))
+		st->listed = 1;
+}
+
+/* One socket: its delta, if there is one. When the buffer is full the kernel
+ * shows the socket again, so what was taken goes back. */
+static __always_inline void handle_socket(struct seq_file *seq, struct sock *sk,
+					  struct sock_state *st)
+{
+	__u64 now = bpf_ktime_get_boot_ns();
+	struct flow f = {};
+	bool bytes;
+
+	if (st->claim <= CLAIM_BUSY || st->released || st->subflow)
+		return;
+	if (!st->stream && !st->listed && dgram_listens(sk, st))
+		emit_listener(seq, sk, st);
+	bytes = state_take(st, &f.value);
+	if (!bytes && !state_changed(st, now))
+		return;
+	state_complete(sk, st);
+	state_flow(st, &f);
+	f.value.last = now;
+	if (bpf_seq_write(seq, &f, sizeof(f))) {
+		state_return(st, &f.value);
+		return;
+	}
+	st->emitted = f.value.result;
+	st->told = 1;
+}
+
+static __always_inline void handle_task(struct seq_file *seq, struct task_struct *task)
+{
+	struct exec_record *r;
+	struct file *exe;
+	__u32 zero = 0;
+
+	if (task->pid != task->tgid)
+		return;
+	r = bpf_map_lookup_elem(&scratch, &zero);
+	if (!r)
+		return;
+	__builtin_memset(&r->file, 0, sizeof(r->file));
+	r->nlink = 0;
+	fill_process(r, task);
+	r->hdr.len = sizeof(*r);
+	if (task->mm) {
+		exe = task->mm->exe_file;
+		if (exe)
+			fill_file(r, exe->f_inode);
+	}
+	bpf_seq_write(seq, r, sizeof(*r));
+}
+
+/* A descriptor of a process: if it is a socket without a state, make one. */
+static __always_inline void handle_file(struct task_struct *task, struct file *file)
+{
+	struct task_struct *leader = task->group_leader;
+	struct socket *socket = bpf_sock_from_file(file);
+	struct sock_state *st;
+	struct sock *sk;
+	__u16 family;
+
+	if (!socket)
+		return;
+	sk = socket->sk;
+	if (!sk)
+		return;
+	family = sk->__sk_common.skc_family;
+	if (family != AF_INET && family != AF_INET6)
+		return;
+	st = state_make(sk);
+	if (!st || !state_claim(st, CLAIM_BLANK))
+		return;
+	adopt_fill(sk, st);
+	st->bound = !st->stream;
+	leader_id(leader, &st->owner);
+	leader_comm(leader, st->comm);
+	st->uid = leader->cred->uid.val;
+	state_publish(st, state_owned(st));
+}
+
+#endif

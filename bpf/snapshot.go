@@ -1,0 +1,23 @@
+package bpf
+
+import "fmt"
+
+// Processes hands over every process that exists now, kernel threads too
+// (ExecKThread). Arguments and names are empty: /proc has them. The record is
+// valid only during the call.
+func (k *Kernel) Processes(handle func(*ExecRecord)) error {
+	if err := readIterator(k, "iter_tasks", handle); err != nil {
+		return fmt.Errorf("list processes: %w", err)
+	}
+	return nil
+}
+
+// Sockets gives every open socket without one an owner, and base lines, so
+// that what comes after is counted; they are told by the next Drain with
+// FlowExisting. It may be called again as a safety net.
+func (k *Kernel) Sockets() error {
+	if err := readIterator(k, "iter_files", func(*byte) {}); err != nil {
+		return fmt.Errorf("adopt sockets: %w", err)
+	}
+	return nil
+}
