@@ -38,25 +38,33 @@ func CgroupRoot() (string, error) {
 	return "", errors.New("no cgroup v2 hierarchy is mounted")
 }
 
-// NewCgroup makes a cgroup below the root of the hierarchy. At the end of the
-// test the processes in it are killed and it is removed with its children.
+// NewCgroup makes a cgroup that ends with the test.
 func NewCgroup(tb testing.TB) *Cgroup {
 	tb.Helper()
-	root, err := CgroupRoot()
+	c, err := OpenCgroup()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	dir, err := os.MkdirTemp(root, "snitch-test-")
-	if err != nil {
-		tb.Fatalf("make cgroup: %v", err)
-	}
-	c := &Cgroup{dir: dir, root: root}
 	tb.Cleanup(func() {
-		if err := c.remove(); err != nil {
+		if err := c.Close(); err != nil {
 			tb.Errorf("remove cgroup: %v", err)
 		}
 	})
 	return c
+}
+
+// OpenCgroup makes a cgroup below the root of the hierarchy. The caller closes
+// it.
+func OpenCgroup() (*Cgroup, error) {
+	root, err := CgroupRoot()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(root, "snitch-test-")
+	if err != nil {
+		return nil, fmt.Errorf("make cgroup: %w", err)
+	}
+	return &Cgroup{dir: dir, root: root}, nil
 }
 
 // Child makes a cgroup inside c; it goes when c goes.
@@ -98,7 +106,8 @@ func (c *Cgroup) Procs() ([]int, error) {
 	return pids, nil
 }
 
-func (c *Cgroup) remove() error {
+// Close kills the processes in the cgroup and removes it with its children.
+func (c *Cgroup) Close() error {
 	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		pids, err := c.Procs()
 		if err != nil {

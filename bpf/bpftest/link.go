@@ -35,21 +35,44 @@ type Pair struct {
 	Client, Server *Namespace
 }
 
-// NewPair makes a Pair: addresses on both ends, ping sockets and TCP fast
-// open allowed, no duplicate address detection.
+// NewPair makes a Pair that ends with the test.
 func NewPair(tb testing.TB) *Pair {
 	tb.Helper()
-	p := &Pair{Client: NewNamespace(tb), Server: NewNamespace(tb)}
-	for _, ns := range []*Namespace{p.Client, p.Server} {
-		if err := prepare(ns); err != nil {
-			tb.Fatalf("prepare network namespace: %v", err)
+	p, err := OpenPair()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			tb.Errorf("close network namespaces: %v", err)
 		}
-	}
-	if err := p.join(); err != nil {
-		tb.Fatalf("join network namespaces: %v", err)
-	}
+	})
 	return p
 }
+
+// OpenPair makes a Pair: addresses on both ends, ping sockets and TCP fast
+// open allowed, no duplicate address detection. The caller closes it.
+func OpenPair() (*Pair, error) {
+	client, err := newNamespace()
+	if err != nil {
+		return nil, fmt.Errorf("make network namespace: %w", err)
+	}
+	server, err := newNamespace()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make network namespace: %w", err), client.Close())
+	}
+	p := &Pair{Client: client, Server: server}
+	if err := errors.Join(prepare(client), prepare(server)); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare network namespaces: %w", err), p.Close())
+	}
+	if err := p.join(); err != nil {
+		return nil, errors.Join(fmt.Errorf("join network namespaces: %w", err), p.Close())
+	}
+	return p, nil
+}
+
+// Close lets go of both namespaces.
+func (p *Pair) Close() error { return errors.Join(p.Client.Close(), p.Server.Close()) }
 
 func prepare(ns *Namespace) error {
 	return errors.Join(

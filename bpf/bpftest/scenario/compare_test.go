@@ -1,0 +1,126 @@
+package scenario
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"snitch/bpf/bpftest/report"
+)
+
+// verdict collects how the log of one scenario differs from the reports.
+type verdict struct {
+	excuse *shortfall // of this tier, nil for none
+	faults []string
+	used   bool // the excuse was needed
+}
+
+// compare holds the rows of one scenario's cgroup against what its processes
+// reported.
+func compare(r *run, rows []record, excuse *shortfall) *verdict {
+	v := &verdict{excuse: excuse}
+	taken := make([]bool, len(rows))
+	pids := make(map[int]int)
+	for i := range r.reports {
+		pids[r.reports[i].PID]++
+	}
+	for i := range r.reports {
+		rep := &r.reports[i]
+		for k := range rep.Flows {
+			v.flow(rep, &rep.Flows[k], rows, taken, pids[rep.PID] > 1)
+		}
+	}
+	for i := range rows {
+		if !taken[i] {
+			v.fault(excuse != nil && excuse.rows, "a row that no process reported: %v", &rows[i])
+		}
+	}
+	return v
+}
+
+func (v *verdict) fault(excused bool, format string, args ...any) {
+	if excused {
+		v.used = true
+		return
+	}
+	v.faults = append(v.faults, fmt.Sprintf(format, args...))
+}
+
+// flow finds the rows of f, compares their sums, and who they name. Of several
+// reports with one pid (exec) the hash tells which is meant.
+func (v *verdict) flow(rep *report.Report, f *report.Flow, rows []record, taken []bool, byHash bool) {
+	var sent, received uint64
+	var mine []*record
+	for i := range rows {
+		row := &rows[i]
+		if taken[i] || row.PID != rep.PID || byHash && row.SHA256 != rep.SHA256 || !matches(f, row) {
+			continue
+		}
+		taken[i] = true
+		sent, received = sent+row.Sent, received+row.Received
+		mine = append(mine, row)
+	}
+	label := fmt.Sprintf("%s pid %d: %s %s %s:%d→%s:%d", rep.Generator, rep.PID, f.Direction, f.Proto, f.LAddr, f.LPort, f.RAddr, f.RPort)
+	excuse := v.excuse
+	want := max(1, f.Rows)
+	if len(mine) != want && !(f.Quiet && len(mine) == 0) {
+		v.fault(excuse != nil && excuse.rows, "%s: %d rows, want %d", label, len(mine), want)
+	}
+	if (sent != f.Sent || received != f.Received) && len(mine) > 0 {
+		v.fault(excuse != nil && excuse.bytes, "%s: sent %d received %d, want %d and %d", label, sent, received, f.Sent, f.Received)
+	}
+	for _, row := range mine {
+		if !slices.Contains(strings.Split(f.Result, "|"), row.Result) {
+			v.fault(excuse != nil && excuse.result, "%s: result %s, want %s", label, row.Result, f.Result)
+		}
+		v.identity(label, rep, f, row)
+	}
+}
+
+// matches compares what names the flow; empty fields of f match anything.
+func matches(f *report.Flow, row *record) bool {
+	return f.Proto == row.Proto && (f.Family == "" || f.Family == row.Family) &&
+		(f.Direction == "" || f.Direction == row.Direction) &&
+		(f.RAddr == "" || f.RAddr == row.RAddr) && (f.RPort == 0 || f.RPort == row.RPort) &&
+		(f.LAddr == "" || f.LAddr == row.LAddr) && (f.LPort == 0 || f.LPort == row.LPort)
+}
+
+func (v *verdict) identity(label string, rep *report.Report, f *report.Flow, row *record) {
+	differ := func(what string, got, want any) {
+		v.fault(false, "%s: %s is %q, want %q", label, what, fmt.Sprint(got), fmt.Sprint(want))
+	}
+	if row.Exe != rep.Exe {
+		differ("exe", row.Exe, rep.Exe)
+	}
+	if (row.ExeView != "") != rep.OtherMounts {
+		differ("exe_view", row.ExeView, map[bool]string{false: "", true: "the other mount namespace"}[rep.OtherMounts])
+	}
+	if !slices.Contains(strings.Split(rep.ExeKind, "|"), row.ExeKind) {
+		differ("exe_kind", row.ExeKind, rep.ExeKind)
+	}
+	if row.SHA256 != rep.SHA256 {
+		differ("sha256", row.SHA256+" "+row.Reason, rep.SHA256)
+	}
+	if rep.Name != "" && row.Name != rep.Name {
+		differ("name", row.Name, rep.Name)
+	}
+	if row.UID != rep.UID {
+		differ("uid", row.UID, rep.UID)
+	}
+	if f.NetNS != 0 && row.NetNS != f.NetNS {
+		differ("netns", row.NetNS, f.NetNS)
+	}
+	if row.Script != rep.Script || row.ScriptSHA != rep.ScriptSHA256 {
+		differ("script", row.Script+" "+row.ScriptSHA, rep.Script+" "+rep.ScriptSHA256)
+	}
+	if row.Action != "none" {
+		differ("action", row.Action, "none")
+	}
+	switch {
+	case rep.ParentExe == "":
+	case row.Parent == nil:
+		differ("parent", "missing", rep.ParentExe)
+	case row.Parent.Exe != rep.ParentExe || row.Parent.SHA256 != rep.ParentSHA256:
+		differ("parent", row.Parent.Exe+" "+row.Parent.SHA256+row.Parent.Reason, rep.ParentExe+" "+rep.ParentSHA256)
+	}
+}
