@@ -1,6 +1,8 @@
 package dns
 
 import (
+	"crypto/hkdf"
+	"crypto/sha256"
 	"encoding/binary"
 	"net/netip"
 	"os"
@@ -198,6 +200,15 @@ func framed(msgs ...[]byte) (out []byte) {
 	for _, m := range msgs {
 		out = binary.BigEndian.AppendUint16(out, uint16(len(m)))
 		out = append(out, m...)
+	}
+	return out
+}
+
+func hkdfExtract(t testing.TB, salt, secret []byte) []byte {
+	t.Helper()
+	out, err := hkdf.Extract(sha256.New, secret, salt)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return out
 }
