@@ -1,0 +1,306 @@
+package monitor
+
+import (
+	"net/netip"
+	"time"
+
+	"snitch/monitor/event"
+)
+
+// Bounds of the table of connections.
+const (
+	// idleAfter ends rows of datagrams (UDP, raw and packet sockets).
+	idleAfter = 2 * time.Minute
+	// settleFor is how long an ended row waits for a fact that is still being
+	// read (the digest of a file on a slow disk).
+	settleFor = 30 * time.Second
+)
+
+// connection is a row in the making.
+type connection struct {
+	event.Connection
+	key     event.FlowKey
+	dirty   bool
+	ended   bool // the row was idle, or gone
+	gone    bool // its socket is closed: nothing can follow
+	endedAt time.Time
+}
+
+// connections is the table of rows that may still change. It has no lock: the
+// monitor's goroutine owns it.
+type connections struct {
+	max       int
+	next      uint64
+	rows      map[event.FlowKey]*connection
+	byCookie  map[uint64][]*connection
+	byProcess map[event.ProcessID]map[*connection]struct{}
+	dirty     []*connection
+	ended     []*connection
+	overflow  uint64 // rows ended early because the table was full
+}
+
+func newConnections(limit int) *connections {
+	return &connections{max: limit, rows: map[event.FlowKey]*connection{}, byCookie: map[uint64][]*connection{},
+		byProcess: map[event.ProcessID]map[*connection]struct{}{}}
+}
+
+// add merges one delta and returns its row; fresh says that its process is
+// new to it, and the caller then fills Process, Cgroup and Name.
+func (t *connections) add(f *event.Flow, c *clock) (row *connection, fresh bool) {
+	row = t.rows[f.FlowKey]
+	if row == nil {
+		row = t.inherit(f)
+		fresh = true
+	}
+	if row == nil {
+		row = t.insert(f, c)
+	}
+	row.Sent += f.Sent
+	row.Received += f.Received
+	row.Packets += f.SentOps + f.RecvOps
+	if last := c.wall(f.LastBoot); last.After(row.Last) {
+		row.Last = last
+	}
+	if f.Result != event.ResultInvalid {
+		row.Result = f.Result
+	}
+	// The local address is known late: a socket gets its port at connect.
+	if f.Local.IsValid() && (f.Local.Port() != 0 || row.Local.Port() == 0) {
+		row.Local = f.Local
+	}
+	if f.NetNS != 0 {
+		row.NetNS = f.NetNS
+	}
+	if f.Closed {
+		t.endSocket(row, c.wall(f.LastBoot))
+	} else if row.ended && !row.gone {
+		row.ended = false // an idle row woke up before it was dropped
+	}
+	t.touch(row)
+	return row, fresh
+}
+
+// inherit hands an accepted connection over to the process that serves it. The
+// kernel knows only the listener until somebody moves the first byte; a row
+// without a byte is nobody's yet.
+func (t *connections) inherit(f *event.Flow) *connection {
+	if f.Kind != event.FlowAccept {
+		return nil
+	}
+	for _, row := range t.byCookie[f.Cookie] {
+		if row.key.Kind == event.FlowAccept && row.Packets == 0 && row.Remote == f.Remote {
+			t.unlinkProcess(row)
+			delete(t.rows, row.key)
+			row.key, row.UID = f.FlowKey, f.UID
+			t.rows[row.key] = row
+			t.linkProcess(row)
+			return row
+		}
+	}
+	return nil
+}
+
+func (t *connections) linkProcess(row *connection) {
+	of := t.byProcess[row.key.ID]
+	if of == nil {
+		of = map[*connection]struct{}{}
+		t.byProcess[row.key.ID] = of
+	}
+	of[row] = struct{}{}
+}
+
+func (t *connections) unlinkProcess(row *connection) {
+	of := t.byProcess[row.key.ID]
+	delete(of, row)
+	if len(of) == 0 {
+		delete(t.byProcess, row.key.ID)
+	}
+}
+
+func (t *connections) insert(f *event.Flow, c *clock) *connection {
+	t.next++
+	row := &connection{key: f.FlowKey, Connection: event.Connection{
+		ID: t.next, Opened: c.wall(f.FirstBoot), Direction: direction(f), Family: f.Family, Proto: f.Proto,
+		Local: f.Local, Remote: f.Remote, Result: f.Result, Cookie: f.Cookie, NetNS: f.NetNS, UID: f.UID, Existing: f.Existing}}
+	row.Last = row.Opened
+	t.rows[f.FlowKey] = row
+	if f.Cookie != 0 {
+		siblings := t.byCookie[f.Cookie]
+		if len(siblings) > 0 && siblings[0].gone { // its last bytes came in the drain that told the end
+			row.gone = true
+			t.end(row, row.Opened)
+		}
+		t.byCookie[f.Cookie] = append(siblings, row)
+	}
+	t.linkProcess(row)
+	return row
+}
+
+func direction(f *event.Flow) event.Direction {
+	switch f.Kind {
+	case event.FlowListen:
+		return event.Listen
+	case event.FlowAccept:
+		return event.In
+	case event.FlowDatagram, event.FlowRaw, event.FlowPacket:
+		if f.RecvFirst {
+			return event.In
+		}
+	}
+	return event.Out
+}
+
+// touch marks row for the next batch.
+func (t *connections) touch(row *connection) {
+	if !row.dirty {
+		row.dirty = true
+		t.dirty = append(t.dirty, row)
+	}
+}
+
+// endSocket ends every row of the socket: other processes and other peers used
+// it too.
+func (t *connections) endSocket(row *connection, at time.Time) {
+	row.gone = true
+	t.end(row, at)
+	for _, other := range t.byCookie[row.Cookie] {
+		other.gone = true
+		t.end(other, at)
+	}
+}
+
+func (t *connections) end(row *connection, at time.Time) {
+	if row.ended {
+		return
+	}
+	row.ended, row.endedAt = true, at
+	t.ended = append(t.ended, row)
+	t.touch(row)
+}
+
+// named marks the rows of a socket whose name was learned.
+func (t *connections) named(cookie uint64, visit func(*connection)) {
+	for _, row := range t.byCookie[cookie] {
+		visit(row)
+		t.touch(row)
+	}
+}
+
+// processChanged gives the open rows of p its newer snapshot.
+func (t *connections) processChanged(p *event.Process) {
+	for row := range t.byProcess[p.ID] {
+		row.Process = p
+		t.touch(row)
+	}
+}
+
+// sweep ends rows of datagrams that were idle: their peers never say goodbye.
+// Traffic that comes later begins a new row.
+func (t *connections) sweep(now time.Time) {
+	for _, row := range t.rows {
+		if !isStream(row) && !row.ended && row.Direction != event.Listen && now.Sub(row.Last) > idleAfter {
+			t.end(row, row.Last)
+		}
+	}
+}
+
+// isStream reports whether the kernel tells the end of the connection.
+func isStream(row *connection) bool {
+	inet := row.Family == event.AFInet || row.Family == event.AFInet6
+	return inet && (row.Proto == event.ProtoTCP || row.Proto == event.ProtoMPTCP || row.Proto == event.ProtoSCTP)
+}
+
+// take returns a snapshot of every row that changed and drops the rows that
+// are over. An ended row stays until its facts are complete, but no longer
+// than settleFor; when the table is over its bound, all ended rows go at once.
+func (t *connections) take(now time.Time) []event.Connection {
+	full := len(t.rows) > t.max
+	waiting := t.ended[:0]
+	for _, row := range t.ended {
+		switch {
+		case !row.ended: // woke up
+		case full || settled(row.Process) || now.Sub(row.endedAt) > settleFor:
+			if full && !settled(row.Process) {
+				t.overflow++
+			}
+			row.Closed = true
+			t.touch(row)
+		default:
+			waiting = append(waiting, row)
+		}
+	}
+	clear(t.ended[len(waiting):])
+	t.ended = waiting
+	out := make([]event.Connection, 0, len(t.dirty))
+	for _, row := range t.dirty {
+		row.dirty = false
+		out = append(out, row.Connection)
+		if row.Closed {
+			t.drop(row)
+		}
+	}
+	clear(t.dirty)
+	t.dirty = t.dirty[:0]
+	if full {
+		t.shed(now)
+	}
+	return out
+}
+
+// shed ends the rows that were idle longest when even without the ended ones
+// the table is too large; they leave with the next batch.
+func (t *connections) shed(now time.Time) {
+	for _, row := range t.rows {
+		if len(t.rows)-len(t.ended) <= t.max {
+			return
+		}
+		if !row.ended && now.Sub(row.Last) > time.Second {
+			t.overflow++
+			t.end(row, row.Last)
+		}
+	}
+}
+
+func (t *connections) drop(row *connection) {
+	delete(t.rows, row.key)
+	t.unlinkProcess(row)
+	rest := t.byCookie[row.Cookie]
+	for i, other := range rest {
+		if other == row {
+			rest[i] = rest[len(rest)-1]
+			rest[len(rest)-1] = nil
+			rest = rest[:len(rest)-1]
+			break
+		}
+	}
+	if len(rest) == 0 {
+		delete(t.byCookie, row.Cookie)
+	} else {
+		t.byCookie[row.Cookie] = rest
+	}
+}
+
+// unsettled reports whether any row still waits for a fact.
+func (t *connections) unsettled() bool {
+	for _, row := range t.rows {
+		if !settled(row.Process) {
+			return true
+		}
+	}
+	return false
+}
+
+// settled reports whether no digest of the lineage is still being read; one
+// that missed its deadline may yet come.
+func settled(p *event.Process) bool {
+	waits := func(r event.HashReason) bool { return r == event.HashPending || r == event.HashDeadline }
+	for ; p != nil; p = p.Parent {
+		if waits(p.Executable.Reason) || p.Script != nil && waits(p.Script.Reason) {
+			return false
+		}
+	}
+	return true
+}
+
+// unspecified is what a socket without a peer has.
+func hasPeer(a netip.AddrPort) bool { return a.IsValid() && !a.Addr().IsUnspecified() }

@@ -1,0 +1,129 @@
+package monitor
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"snitch/monitor/event"
+)
+
+// TestConnectionsConserve feeds random deltas, ends, upkeep and a tiny table
+// and checks that the last snapshots of all rows hold exactly the bytes fed.
+func TestConnectionsConserve(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		table := newConnections(rapid.IntRange(1, 8).Draw(t, "max"))
+		c := &clock{}
+		now := time.Unix(1000, 0)
+		var sent, received uint64
+		last := map[uint64]event.Connection{}
+		take := func() {
+			for _, row := range table.take(now) {
+				if old, ok := last[row.ID]; ok && old.Closed {
+					t.Fatalf("row %d was published after it was closed", row.ID)
+				}
+				last[row.ID] = row
+			}
+		}
+		for range rapid.IntRange(1, 200).Draw(t, "steps") {
+			switch rapid.IntRange(0, 9).Draw(t, "step") {
+			case 0:
+				take()
+			case 1:
+				now = now.Add(time.Duration(rapid.IntRange(0, 300).Draw(t, "seconds")) * time.Second)
+				table.sweep(now)
+			default:
+				f := drawFlow(t, now)
+				sent += f.Sent
+				received += f.Received
+				row, fresh := table.add(&f, c)
+				if fresh {
+					row.Process = drawProcess(t, f.ID)
+				}
+			}
+		}
+		take()
+		var gotSent, gotReceived uint64
+		for _, row := range last {
+			gotSent += row.Sent
+			gotReceived += row.Received
+		}
+		if gotSent != sent || gotReceived != received {
+			t.Fatalf("rows hold %d sent, %d received; fed were %d and %d", gotSent, gotReceived, sent, received)
+		}
+	})
+}
+
+func drawFlow(t *rapid.T, now time.Time) event.Flow {
+	return event.Flow{
+		FlowKey: event.FlowKey{
+			ID:     event.ProcessID{PID: rapid.Uint32Range(1, 3).Draw(t, "pid")},
+			Cookie: rapid.Uint64Range(0, 4).Draw(t, "cookie"),
+			Remote: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, rapid.Byte().Draw(t, "host") % 3}), 53),
+			Proto:  event.ProtoUDP,
+			Kind:   event.FlowKind(rapid.IntRange(1, 7).Draw(t, "kind")),
+		},
+		Family:    event.AFInet,
+		Sent:      rapid.Uint64Range(0, 1000).Draw(t, "sent"),
+		Received:  rapid.Uint64Range(0, 1000).Draw(t, "received"),
+		FirstBoot: uint64(now.UnixNano()),
+		LastBoot:  uint64(now.UnixNano()),
+		Result:    event.ResultEstablished,
+		Closed:    rapid.IntRange(0, 3).Draw(t, "closed") == 0,
+	}
+}
+
+func drawProcess(t *rapid.T, id event.ProcessID) *event.Process {
+	p := &event.Process{ID: id}
+	p.Executable.Reason = event.HashKnown
+	if rapid.Bool().Draw(t, "pending") {
+		p.Executable.Reason = event.HashPending
+	}
+	return p
+}
+
+// TestConnectionsEmpty checks that rows which ended leave nothing behind.
+func TestConnectionsEmpty(t *testing.T) {
+	table, now := newConnections(100), time.Unix(1000, 0)
+	for i := range 50 {
+		f := event.Flow{FlowKey: event.FlowKey{Cookie: uint64(i % 7), ID: event.ProcessID{PID: uint32(i)}, Kind: event.FlowConnect},
+			Closed: true, LastBoot: uint64(now.UnixNano())}
+		table.add(&f, &clock{})
+	}
+	if got := len(table.take(now)); got != 50 {
+		t.Errorf("took %d rows, want 50", got)
+	}
+	if n := len(table.rows) + len(table.byCookie) + len(table.byProcess) + len(table.ended) + len(table.dirty); n != 0 {
+		t.Errorf("%d entries are left of rows that ended", n)
+	}
+}
+
+// TestPendingDigestHoldsRow checks that an ended row waits for its digest, is
+// told of it, and does not wait for ever.
+func TestPendingDigestHoldsRow(t *testing.T) {
+	table, now := newConnections(100), time.Unix(1000, 0)
+	id := event.ProcessID{PID: 7}
+	pending := &event.Process{ID: id, Executable: event.Executable{Reason: event.HashPending}}
+	f := event.Flow{FlowKey: event.FlowKey{ID: id, Cookie: 1, Kind: event.FlowConnect}, Closed: true, LastBoot: uint64(now.UnixNano())}
+	row, _ := table.add(&f, &clock{})
+	row.Process = pending
+	if got := table.take(now); len(got) != 1 || got[0].Closed {
+		t.Fatalf("a row whose digest is being read: got %+v, want one open row", got)
+	}
+	known := *pending
+	known.Executable.Reason, known.Executable.SHA256 = event.HashKnown, event.Digest{1}
+	table.processChanged(&known)
+	got := table.take(now)
+	if len(got) != 1 || !got[0].Closed || got[0].Process.Executable.SHA256 != known.Executable.SHA256 {
+		t.Fatalf("after the digest came: got %+v, want one closed row with it", got)
+	}
+
+	row, _ = table.add(&f, &clock{})
+	row.Process = pending
+	table.take(now)
+	if got := table.take(now.Add(settleFor + time.Second)); len(got) != 1 || !got[0].Closed {
+		t.Fatalf("after %v: got %+v, want the row closed without a digest", settleFor, got)
+	}
+}
