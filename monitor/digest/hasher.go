@@ -242,14 +242,14 @@ func (h *Hasher) Close() error {
 		h.finish(w, event.HashResult{Reason: event.HashDeadline})
 	}
 	var rest sync.WaitGroup
-	rest.Go(h.closeGroups)
-	rest.Go(h.runs.Wait)
-	end := time.Now().Add(closeWithin)
-	joined := h.pool.close(time.Until(end))
-	joined = waitFor(&rest, time.Until(end)) && joined
-	if !joined {
+	rest.Go(func() {
+		h.closeGroups()
+		h.pool.close()
+		h.runs.Wait()
+		h.mounts.close()
+	})
+	if !waitFor(&rest, closeWithin) {
 		return fmt.Errorf("close hasher: %d reads are stuck in a file system that does not answer", h.pool.busy())
 	}
-	h.mounts.close()
 	return nil
 }

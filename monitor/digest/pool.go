@@ -132,15 +132,14 @@ func (p *pool) busy() int {
 	return p.fastActive + p.slowActive + p.stragglers
 }
 
-// close drops what waits and gives what runs until the deadline to end. It
-// reports whether everything ended: a task that sits in a system call of a dead
-// file system may not.
-func (p *pool) close(within time.Duration) bool {
+// close drops what waits and waits for what runs: for ever, if that sits in a
+// system call of a dead file system.
+func (p *pool) close() {
 	p.mu.Lock()
 	p.closed = true
 	p.fast, p.slow = nil, nil
 	p.mu.Unlock()
-	return waitFor(&p.idle, within)
+	p.idle.Wait()
 }
 
 // waitFor waits for the group, but not longer than that. The helper goroutine

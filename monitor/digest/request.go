@@ -127,9 +127,7 @@ func (h *Hasher) tally(reason event.HashReason) {
 // finish gives w its final answer.
 func (h *Hasher) finish(w *waiter, r event.HashResult) {
 	h.forget(w)
-	if w.finish(r) {
-		h.tally(r.Reason)
-	}
+	w.finish(r, h.tally)
 }
 
 // reasonOf names an error.

@@ -1,6 +1,7 @@
 package digest
 
 import (
+	"math/bits"
 	"strings"
 
 	"snitch/monitor/event"
@@ -52,7 +53,7 @@ func (h *Hasher) fanotifyState() string {
 		return h.noGroups
 	case h.closed:
 		return "closed"
-	case h.parking.gates == 0:
+	case bits.OnesCount8(h.parking.gates) < len(h.groups):
 		return "not read yet"
 	}
 	var without []string

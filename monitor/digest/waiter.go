@@ -34,18 +34,18 @@ func (w *waiter) expire() bool {
 	return true
 }
 
-// finish gives the final answer once; a second one that says HashDeadline again
-// is kept back. It reports whether this call was the first.
-func (w *waiter) finish(r event.HashResult) bool {
+// finish gives the final answer; one that says HashDeadline again is kept back.
+// Only the first call counts, and it is counted before done runs.
+func (w *waiter) finish(r event.HashResult, count func(event.HashReason)) {
 	w.answers.Lock()
 	defer w.answers.Unlock()
 	if w.over {
-		return false
+		return
 	}
 	w.over = true
 	w.timer.Stop()
+	count(r.Reason)
 	if !w.expired || r.Reason != event.HashDeadline {
 		w.done(r)
 	}
-	return true
 }
