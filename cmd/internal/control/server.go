@@ -1,0 +1,214 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"snitch/cmd/internal/text"
+)
+
+// Bounds of the server.
+const (
+	maxConnections = 64
+	maxHeader      = 4 << 10 // net/http adds 4 KiB of slack
+	headerWithin   = 5 * time.Second
+	answerWithin   = 10 * time.Second
+	takeWithin     = 30 * time.Second // a live client that takes nothing for so long is let go
+	pingEvery      = 15 * time.Second
+)
+
+// Config is what New needs.
+type Config struct {
+	Access Access
+	Hub    *Hub
+	Status func(ctx context.Context) (Status, error)
+	Log    *slog.Logger
+}
+
+// Server answers on the control socket.
+type Server struct {
+	cfg  Config
+	http *http.Server
+}
+
+// New makes a server.
+func New(cfg Config) *Server {
+	s := &Server{cfg: cfg}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", s.status)
+	mux.HandleFunc("GET /v1/live", s.live)
+	s.http = &http.Server{Handler: s.guard(mux), ConnContext: withPeer, MaxHeaderBytes: maxHeader,
+		ReadHeaderTimeout: headerWithin, ReadTimeout: headerWithin, WriteTimeout: answerWithin, IdleTimeout: time.Minute,
+		ErrorLog: slog.NewLogLogger(cfg.Log.With("component", "control").Handler(), slog.LevelDebug)}
+	return s
+}
+
+// Serve answers on l until ctx ends, and returns when every handler has. It
+// closes l.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	s.http.BaseContext = func(net.Listener) context.Context { return ctx }
+	ended := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		// Handlers end with ctx; who does not take its answer is cut off.
+		patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		err := s.http.Shutdown(patience)
+		if err != nil {
+			err = s.http.Close()
+		}
+		ended <- err
+	})
+	err := s.http.Serve(&limited{Listener: l, slots: make(chan struct{}, maxConnections)})
+	if stop() { // ctx has not ended: the listener failed
+		return fmt.Errorf("serve control socket: %w", err)
+	}
+	if err := <-ended; err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("end control socket: %w", err)
+	}
+	return nil
+}
+
+// guard refuses strangers and bodies before any handler runs.
+func (s *Server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p, ok := r.Context().Value(peerKey{}).(peer)
+		switch {
+		case !ok || !s.cfg.Access.allows(p):
+			w.Header().Set("Connection", "close")
+			s.cfg.Log.Warn("control socket refused a peer", "component", "control", "pid", p.pid, "uid", p.uid)
+			refuse(w, http.StatusForbidden, "only root and members of the daemon's group may ask")
+		case r.ContentLength != 0:
+			w.Header().Set("Connection", "close")
+			refuse(w, http.StatusRequestEntityTooLarge, "requests have no body")
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// refusal is the body of every answer that is an error.
+type refusal struct {
+	Error string `json:"error"`
+}
+
+func refuse(w http.ResponseWriter, code int, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(refusal{message}) // the peer left
+}
+
+func (s *Server) status(w http.ResponseWriter, r *http.Request) {
+	st, err := s.cfg.Status(r.Context())
+	if err != nil {
+		refuse(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	line, err := text.JSON(st)
+	if err != nil {
+		refuse(w, http.StatusInternalServerError, err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(line, '\n')) // the peer left
+}
+
+func (s *Server) live(w http.ResponseWriter, r *http.Request) {
+	sub, err := s.cfg.Hub.Subscribe()
+	if err != nil {
+		refuse(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	defer sub.Close()
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	f := &feed{w: w, control: http.NewResponseController(w)}
+	// The deadline of reading the request would end the watch for the client's
+	// leaving, and with it the feed.
+	if err := f.control.SetReadDeadline(time.Time{}); err != nil {
+		refuse(w, http.StatusInternalServerError, err.Error())
+		return
+	}
+	if err := f.send([]Message{{Type: TypeHello}}); err != nil {
+		return
+	}
+	if err := f.follow(r.Context(), sub); err != nil {
+		s.cfg.Log.Debug("a live client was let go", "component", "control", "error", err)
+	}
+}
+
+// feed writes messages to one client.
+type feed struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+}
+
+func (f *feed) follow(ctx context.Context, sub *Subscription) error {
+	for {
+		wait, cancel := context.WithTimeout(ctx, pingEvery)
+		messages, err := sub.Next(wait)
+		cancel()
+		switch {
+		case errors.Is(err, ErrEnded), ctx.Err() != nil:
+			return f.send([]Message{{Type: TypeBye}})
+		case err != nil:
+			messages = []Message{{Type: TypePing}}
+		}
+		if err := f.send(messages); err != nil {
+			return err
+		}
+	}
+}
+
+func (f *feed) send(messages []Message) error {
+	if err := f.control.SetWriteDeadline(time.Now().Add(takeWithin)); err != nil {
+		return fmt.Errorf("set deadline: %w", err)
+	}
+	for i := range messages {
+		line, err := text.JSON(&messages[i])
+		if err != nil {
+			return err
+		}
+		if _, err := f.w.Write(append(line, '\n')); err != nil {
+			return err
+		}
+	}
+	return f.control.Flush()
+}
+
+// limited bounds the number of connections: further ones wait in the kernel.
+type limited struct {
+	net.Listener
+	slots chan struct{}
+}
+
+func (l *limited) Accept() (net.Conn, error) {
+	l.slots <- struct{}{}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		<-l.slots
+		return nil, err
+	}
+	socket, ok := c.(*net.UnixConn)
+	if !ok {
+		<-l.slots
+		return nil, errors.Join(fmt.Errorf("accept: %T is no unix socket", c), c.Close())
+	}
+	return &slotConn{UnixConn: socket, free: sync.OnceFunc(func() { <-l.slots })}, nil
+}
+
+// slotConn gives its slot back when it is closed.
+type slotConn struct {
+	*net.UnixConn
+	free func()
+}
+
+func (c *slotConn) Close() error {
+	defer c.free()
+	return c.UnixConn.Close()
+}

@@ -1,0 +1,115 @@
+package control
+
+import "time"
+
+// Status is the answer to /v1/status; its field names are a contract.
+type Status struct {
+	Running     bool            `json:"running"`
+	Version     string          `json:"version"`
+	PID         int             `json:"pid"`
+	State       string          `json:"state"` // directory
+	Started     time.Time       `json:"started"`
+	Uptime      float64         `json:"uptime"` // seconds
+	Mode        string          `json:"mode"`
+	Tier        string          `json:"tier"`
+	Mechanisms  []Mechanism     `json:"mechanisms"`
+	Events      Events          `json:"events"`
+	Losses      map[string]Loss `json:"losses"` // by cause; only what was lost
+	Connections Connections     `json:"connections"`
+	Processes   int             `json:"processes"`
+	Digests     Digests         `json:"digests"`
+	Names       Names           `json:"names"`
+	Database    Database        `json:"database"`
+	Memory      Memory          `json:"memory"`
+	Live        Live            `json:"live"`
+	Broker      Broker          `json:"broker"`
+}
+
+// Mechanism is one program in the kernel and what it is for.
+type Mechanism struct {
+	Purpose string `json:"purpose"`
+	Program string `json:"program"`
+	At      string `json:"at"`
+}
+
+// Events counts what the kernel told since the start.
+type Events struct {
+	Execs    uint64 `json:"execs"`
+	Forks    uint64 `json:"forks"`
+	Exits    uint64 `json:"exits"`
+	Payloads uint64 `json:"payloads"`
+	Flows    uint64 `json:"flows"`
+}
+
+// Total is the sum of all kinds.
+func (e Events) Total() uint64 { return e.Execs + e.Forks + e.Exits + e.Payloads + e.Flows }
+
+// Loss is what was not recorded as it should have been, by one cause.
+type Loss struct {
+	Count    uint64 `json:"count"`
+	Sent     uint64 `json:"sent"` // bytes, where known
+	Received uint64 `json:"received"`
+}
+
+// Connections counts rows of the record since the start.
+type Connections struct {
+	Total    uint64 `json:"total"`
+	Open     int    `json:"open"`
+	Sent     uint64 `json:"sent"`
+	Received uint64 `json:"received"`
+}
+
+// Digests is how hashing does.
+type Digests struct {
+	Entries  int    `json:"entries"`
+	Pending  int    `json:"pending"`
+	Hits     uint64 `json:"hits"`
+	Misses   uint64 `json:"misses"`
+	Bytes    uint64 `json:"bytes"`    // read and hashed
+	Fanotify string `json:"fanotify"` // "active", or why not
+}
+
+// Names is how names are learned.
+type Names struct {
+	Addresses int    `json:"addresses"` // that have a name
+	Answers   uint64 `json:"answers"`   // DNS answers seen
+	Believed  uint64 `json:"believed"`  // of these, paired with their query
+	Hellos    uint64 `json:"hellos"`
+	Resolved  string `json:"resolved"` // "connected", or why not
+}
+
+// Database is the record on disk.
+type Database struct {
+	Path      string    `json:"path"`
+	Bytes     uint64    `json:"bytes"`
+	Rows      uint64    `json:"rows"`
+	Pending   uint64    `json:"pending"` // wait in memory for a commit
+	Lost      uint64    `json:"lost"`
+	Oldest    time.Time `json:"oldest,omitzero"`
+	LastWrite time.Time `json:"last_write,omitzero"`
+	LastError string    `json:"last_error,omitempty"`
+}
+
+// Memory of the daemon's processes in bytes. PSS shares out what several
+// processes map; 0 where the kernel does not say.
+type Memory struct {
+	RSS       uint64 `json:"rss"`
+	PSS       uint64 `json:"pss"`
+	BrokerRSS uint64 `json:"broker_rss"`
+	BrokerPSS uint64 `json:"broker_pss"`
+}
+
+// Live is the feed of /v1/live.
+type Live struct {
+	Clients int    `json:"clients"`
+	Lost    uint64 `json:"lost"` // messages that clients did not take in time
+}
+
+// Broker is the process that starts helpers.
+type Broker struct {
+	PID     int      `json:"pid"`
+	Alive   bool     `json:"alive"`
+	Helpers []string `json:"helpers"`
+	Starts  uint64   `json:"starts"`
+	Failed  uint64   `json:"failed"`
+}
