@@ -29,7 +29,8 @@ func parseMounts(b []byte) []mount {
 }
 
 func parseMount(line string) (mount, error) {
-	f := strings.Fields(line)
+	// The kernel escapes blanks, but not all that Unicode calls so.
+	f := strings.Split(strings.TrimSuffix(line, "\n"), " ")
 	if len(f) < 7 {
 		return mount{}, fmt.Errorf("read mount: %w", errShort)
 	}
