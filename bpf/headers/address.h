@@ -64,6 +64,8 @@ static __always_inline void sock_local(struct sock *sk, __u8 *addr, __u16 *port)
 		put_v4(addr, c->skc_rcv_saddr);
 	}
 	*port = c->skc_num;
+	if (!*port) /* MPTCP, before and after it is bound */
+		*port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
 }
 
 static __always_inline __u32 sock_netns(struct sock *sk)

@@ -83,6 +83,7 @@ static __noinline int connect_stream(struct bpf_sock_addr *ctx, struct bpf_sock 
 		   sock_netns(kern));
 	state_restart(st, FLOW_CONNECT, RESULT_PENDING);
 	st->hash = is_kernel_sock(kern);
+	st->in_done = to->port != DNS_PORT;
 	stream_peer(st, to);
 	state_own(st);
 	state_publish(st, state_owned(st));

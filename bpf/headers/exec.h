@@ -92,7 +92,7 @@ static __always_inline void fill_names(struct exec_record *r, const struct linux
 static __always_inline void fill_args(struct exec_record *r, unsigned long start, __u64 len,
 				      __u32 room)
 {
-	__u32 n = len;
+	__u64 n = len; /* 64 bits: Linux 5.10 forgets the bounds of a narrower one */
 
 	if (len > room) {
 		n = room;

@@ -7,7 +7,6 @@
 #ifndef SNITCH_PACKET_H
 #define SNITCH_PACKET_H
 
-#define DNS_PORT 53
 #define QUIC_DATAGRAMS 6
 
 struct packet {
@@ -236,6 +235,31 @@ static __always_inline void raw_egress(struct bpf_sock *sk, struct sock_state *s
 		peer_leave(sk, st, p->dst, port);
 }
 
+/* What most packets need, without a call: the port of plain IPv4, and whether
+ * there is room for a QUIC Initial. false: look closer. */
+static __always_inline bool dull_datagram(struct __sk_buff *skb, __u32 port_at)
+{
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+	__u8 *ip = data;
+
+	if (data + 28 > end || ip[0] != 0x45 || ip[9] != IPPROTO_UDP)
+		return false;
+	return *(__be16 *)(ip + 20 + port_at) != bpf_htons(DNS_PORT);
+}
+
+/* Whether this is a segment of plain IPv4 without payload. */
+static __always_inline bool empty_segment(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+	__u8 *ip = data;
+
+	if (data + 40 > end || ip[0] != 0x45 || ip[9] != IPPROTO_TCP)
+		return false;
+	return skb->len == 20 + (ip[32] >> 4) * 4;
+}
+
 static __always_inline void handle_egress(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
@@ -246,6 +270,8 @@ static __always_inline void handle_egress(struct __sk_buff *skb)
 		return;
 	st = state_of(sk);
 	if (!st || st->out_done)
+		return;
+	if (st->stream ? empty_segment(skb) : skb->len < 1228 && dull_datagram(skb, 2))
 		return;
 	sk = bpf_sk_fullsock(sk);
 	if (!sk || packet_parse(skb, &p))
@@ -269,6 +295,8 @@ static __always_inline void handle_ingress(struct __sk_buff *skb)
 		return;
 	st = state_of(sk);
 	if (!st || st->in_done)
+		return;
+	if (st->stream ? empty_segment(skb) : st->named_io && dull_datagram(skb, 0))
 		return;
 	sk = bpf_sk_fullsock(sk);
 	if (!sk || packet_parse(skb, &p))

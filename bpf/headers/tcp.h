@@ -24,6 +24,8 @@ static __noinline int stream_begin(struct sock *sk, __u8 kind, __u8 result)
 	st = state_make(sk);
 	if (!st)
 		return 0;
+	if (st->kind == FLOW_LISTEN && st->result == RESULT_LISTENING && kind == FLOW_LISTEN)
+		return 0; /* MPTCP says it twice */
 	if (st->claim != CLAIM_BLANK)
 		state_flush(st);
 	if (!state_claim(st, st->claim))
@@ -56,7 +58,7 @@ static __always_inline void stream_child(struct sock *sk, struct sock_state *st)
 	st->hash = is_kernel_sock(sk);
 	st->subflow = 0;
 	st->peer = PEER_NONE;
-	st->out_done = 0;
+	st->in_done = 1;
 	state_publish(st, CLAIM_OPEN);
 }
 

@@ -14,6 +14,7 @@
 #define NODE_LEN 256	 /* filename and interp of an exec, cut beyond */
 #define ARGS_LEN 4096	 /* argument bytes of an exec, cut beyond */
 #define PAYLOAD_LEN 4096 /* captured payload, cut beyond */
+#define DNS_PORT 53
 
 /* One process image: event.ProcessID. */
 struct process_id {
