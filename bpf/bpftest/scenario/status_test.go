@@ -2,13 +2,21 @@ package scenario
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
+	"time"
 )
 
 // status is what the suite reads of `snitch status --json`.
 type status struct {
 	Tier   string          `json:"tier"`
-	Losses json.RawMessage `json:"losses"`
+	Losses map[string]loss `json:"losses"`
+}
+
+type loss struct {
+	Count    uint64 `json:"count"`
+	Sent     uint64 `json:"sent"`
+	Received uint64 `json:"received"`
 }
 
 func (d *daemon) status() (*status, error) {
@@ -17,7 +25,10 @@ func (d *daemon) status() (*status, error) {
 		return nil, err
 	}
 	s := new(status)
-	return s, json.Unmarshal(b, s)
+	if err := json.Unmarshal(b, s); err != nil {
+		return nil, fmt.Errorf("decode status: %w", err)
+	}
+	return s, nil
 }
 
 func tierOf(t *testing.T, d *daemon) string {
@@ -32,5 +43,29 @@ func tierOf(t *testing.T, d *daemon) string {
 	return s.Tier
 }
 
-// noLosses fails when the daemon lost anything while the scenarios ran.
-func noLosses(t *testing.T, d *daemon) {}
+// byteLosses are the causes by which bytes go missing from rows: each byte is
+// counted under one of them.
+var byteLosses = []string{"flow-map-full", "overflow-map-full", "socket-state", "peer-unknown", "helper", "store"}
+
+// lostBytes sums what the daemon says it could not put into rows.
+func (s *status) lostBytes() (sum loss) {
+	for _, cause := range byteLosses {
+		l := s.Losses[cause]
+		sum.Count += l.Count
+		sum.Sent += l.Sent
+		sum.Received += l.Received
+	}
+	return sum
+}
+
+// lossesOf asks a running daemon when it has seen everything: its counters are
+// read at least once a second.
+func lossesOf(t *testing.T, d *daemon) loss {
+	t.Helper()
+	time.Sleep(patience(2500 * time.Millisecond))
+	s, err := d.status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.lostBytes()
+}

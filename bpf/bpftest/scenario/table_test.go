@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"snitch/bpf/bpftest"
 )
@@ -139,13 +140,7 @@ func datagramScenarios() []scenario {
 	lite := []*bpftest.Feature{bpftest.UDPLite()}
 	gso := []*bpftest.Feature{bpftest.UDPSegment()}
 	echo4, echo6 := []string{"udp " + udp4}, []string{"udp " + udp6}
-	var eight, to []string
-	for i := range 8 {
-		addr := fmt.Sprintf("10.77.0.2:%d", 7200+i)
-		eight, to = append(eight, "udp "+addr), append(to, "-to "+addr)
-	}
-	peers := fmt.Sprint(to)
-	peers = peers[1 : len(peers)-1]
+	eight, peers := eightServices(), eightFlags()
 	return []scenario{
 		{name: "udp-v4-sendto", peer: echo4, args: "datagram -to " + udp4},
 		{name: "udp-v4-sendmsg-recvmsg", peer: echo4, args: "datagram -send sendmsg -recv recvmsg -to " + udp4},
@@ -179,6 +174,22 @@ func datagramScenarios() []scenario {
 		{name: "udplite", peer: []string{"udplite " + udp4}, args: "datagram -proto udplite -to " + udp4, needs: lite},
 		{name: "udplite-v6", peer: []string{"udplite " + udp6}, args: "datagram -proto udplite -to " + udp6, needs: append(lite, v6...)},
 	}
+}
+
+func eightServices() []string {
+	var all []string
+	for i := range 8 {
+		all = append(all, fmt.Sprintf("udp 10.77.0.2:%d", 7200+i))
+	}
+	return all
+}
+
+func eightFlags() string {
+	var b strings.Builder
+	for i := range 8 {
+		fmt.Fprintf(&b, " -to 10.77.0.2:%d", 7200+i)
+	}
+	return b.String()
 }
 
 func rawScenarios() []scenario {

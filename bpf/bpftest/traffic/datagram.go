@@ -17,6 +17,7 @@ func datagramGenerators() []generator {
 		{"datagram", "send datagrams and read the echo of each, connected or not", runDatagram},
 		{"threads", "one socket, many peers, several threads", runThreads},
 		{"segments", "UDP_SEGMENT: one call, many datagrams, no echo", runSegments},
+		{"scatter", "one socket, each datagram to another peer on loopback that does not listen", runScatter},
 		{"send-only", "datagrams to a group or to everybody on the link, no echo", runSendOnly},
 	}
 }
@@ -313,4 +314,34 @@ func bindMulticast(fd int, from netip.Addr) error {
 		return nil
 	}
 	return unix.SetsockoptInet4Addr(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, from.As4())
+}
+
+// runScatter makes as many flows as it sends datagrams, faster than anybody
+// can look.
+func runScatter(args []string) error {
+	f := flags("scatter")
+	count := f.Int("count", 5000, "peers")
+	size := f.Int("size", 10, "bytes of a datagram")
+	return reported("scatter", func(r *report.Report) error {
+		if err := f.Parse(args); err != nil {
+			return err
+		}
+		fd, err := openSocket(unix.AF_INET, "udp")
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		flow := report.Flow{Proto: "udp", Family: "ipv4", Direction: "out", NetNS: socketNamespace(fd), Result: "established|closed"}
+		p := make([]byte, *size)
+		for i := range *count {
+			to := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 1, byte(i >> 14), 1}), uint16(0x8000|i&0x3fff))
+			if err := unix.Sendto(fd, p, 0, sockaddr(unix.AF_INET, to)); err != nil {
+				return fmt.Errorf("send to %s: %w", to, err)
+			}
+			flow.Sent += uint64(len(p))
+			flow.Rows++
+		}
+		r.Flows = append(r.Flows, flow)
+		return nil
+	})
 }

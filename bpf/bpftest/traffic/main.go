@@ -60,5 +60,5 @@ func flags(name string) *flag.FlagSet {
 }
 
 func generators() []generator {
-	return slices.Concat(streamGenerators(), datagramGenerators(), rawGenerators(), failureGenerators(), processGenerators(), identityGenerators())
+	return slices.Concat(streamGenerators(), datagramGenerators(), rawGenerators(), failureGenerators(), processGenerators(), identityGenerators(), speedGenerators())
 }

@@ -30,11 +30,13 @@ func runMany(args []string) error {
 }
 
 func (s *stream) many(count, workers int) (report.Flow, error) {
-	work := make(chan struct{}, count)
-	for range count {
-		work <- struct{}{}
-	}
-	close(work)
+	work := make(chan struct{}, workers)
+	go func() {
+		defer close(work)
+		for range count {
+			work <- struct{}{}
+		}
+	}()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	var sum report.Flow

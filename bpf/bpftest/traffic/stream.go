@@ -4,7 +4,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net/netip"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +35,8 @@ type stream struct {
 	order    order
 	chunk    int
 	pause    time.Duration // between connect and the first byte
+	gate     int           // descriptor whose end is awaited behind the first bytes
+	first    uint64        // bytes before the gate, which the flow does not count
 }
 
 func (s *stream) flags(f *flag.FlagSet) {
@@ -48,6 +52,8 @@ func (s *stream) flags(f *flag.FlagSet) {
 	f.BoolVar(&s.order.untilEOF, "half", false, "close the sending side before the answer")
 	f.BoolVar(&s.order.stop, "unread", false, "the server leaves what follows the order unread")
 	f.IntVar(&s.chunk, "chunk", 8192, "bytes in one call")
+	f.IntVar(&s.gate, "gate", -1, "descriptor whose end is awaited behind -first bytes")
+	f.Uint64Var(&s.first, "first", orderLen, "bytes in front of -gate, which are not reported")
 	f.DurationVar(&s.pause, "pause", 0, "wait before the first byte")
 }
 
@@ -81,7 +87,25 @@ func (s *stream) run() (report.Flow, error) {
 	flow.LAddr, flow.LPort = at.Addr().String(), at.Port()
 	flow.Sent += uint64(first)
 	time.Sleep(s.pause)
+	if s.gate >= 0 {
+		return flow, s.gated(fd, &flow)
+	}
 	return flow, s.exchange(fd, uint64(first), &flow)
+}
+
+// gated sends the first bytes, waits until its gate opens, and reports only
+// what comes behind: a monitor that starts meanwhile cannot know the rest.
+func (s *stream) gated(fd int, flow *report.Flow) error {
+	p := make([]byte, max(s.first, orderLen))
+	fill(p, fromClient, 0)
+	s.order.put(p)
+	if err := sendAll(plain(unix.Write), fd, p); err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, os.NewFile(uintptr(s.gate), "gate")); err != nil {
+		return fmt.Errorf("wait at the gate: %w", err)
+	}
+	return s.exchange(fd, uint64(len(p)), flow)
 }
 
 func (s *stream) flow(fd int) report.Flow {

@@ -53,6 +53,16 @@ func tinyELF(to netip.AddrPort, o order, trailer []byte) []byte {
 	return append(headers(uint64(len(body))), body...)
 }
 
+// exitELF is the smallest amd64 program: exit_group(0).
+func exitELF() []byte {
+	code := []byte{
+		0x31, 0xff, // xor edi, edi
+		0xb8, 231, 0, 0, 0, // mov eax, SYS_exit_group
+		0x0f, 0x05, // syscall
+	}
+	return append(headers(uint64(len(code))), code...)
+}
+
 // lea is `lea rsi, [rip+offset]`, the offset counted from its own beginning.
 func lea(offset int32) []byte {
 	return binary.LittleEndian.AppendUint32([]byte{0x48, 0x8d, 0x35}, uint32(offset-7))

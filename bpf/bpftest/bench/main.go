@@ -1,0 +1,143 @@
+// Command bench measures what snitch costs: pairs of runs of one workload,
+// with the daemon attached and without, in turn and alternating in order, so
+// that what changes on the machine meanwhile hits both. It prints a table and
+// keeps it in a file (docs/benchmarks.md).
+//
+//	go run ./bpf/bpftest/bench [-o FILE]
+//
+// The programs are attached to a cgroup of the benchmark's own, which holds
+// both ends of the loopback workloads and the near end of the others. What is
+// attached to the whole machine (tp_btf) runs for both. Root only.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"snitch/bpf/bpftest"
+)
+
+// options are the command line.
+type options struct {
+	out    string
+	pairs  int
+	length time.Duration
+	snitch string
+}
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	var o options
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.StringVar(&o.out, "o", "", "file for the table")
+	f.IntVar(&o.pairs, "pairs", 7, "pairs of runs")
+	f.DurationVar(&o.length, "for", 400*time.Millisecond, "length of one run")
+	f.StringVar(&o.snitch, "snitch", "", "binary to measure; built when empty")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return errors.New("namespaces and programs need root: sudo make bench")
+	}
+	return measure(&o)
+}
+
+// bench is the place where everything is measured.
+type bench struct {
+	*options
+	dir     string
+	traffic string
+	pair    *bpftest.Pair
+	cgroup  *bpftest.Cgroup
+	runs    int // state directories so far
+}
+
+func measure(o *options) (err error) {
+	b, err := open(o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
+	var doc document
+	doc.head()
+	stages := []struct {
+		name string
+		run  func(*document) error
+	}{
+		{"paired runs", b.paired}, {"programs", b.programs}, {"load", b.load}, {"memory", b.memory}, {"parts", b.parts},
+	}
+	for _, s := range stages {
+		fmt.Fprintf(os.Stderr, "bench: %s\n", s.name)
+		if err := s.run(&doc); err != nil {
+			return fmt.Errorf("measure %s: %w", s.name, err)
+		}
+	}
+	fmt.Print(doc.String())
+	if o.out == "" {
+		return nil
+	}
+	if err := os.WriteFile(o.out, []byte(doc.String()), 0o644); err != nil {
+		return fmt.Errorf("keep table: %w", err)
+	}
+	return nil
+}
+
+func open(o *options) (*bench, error) {
+	dir, err := os.MkdirTemp("", "snitch-bench-")
+	if err != nil {
+		return nil, err
+	}
+	b := &bench{options: o, dir: dir, traffic: filepath.Join(dir, "traffic")}
+	if err := build(b.traffic, "snitch/bpf/bpftest/traffic"); err != nil {
+		return nil, err
+	}
+	if b.snitch == "" {
+		b.snitch = filepath.Join(dir, "snitch")
+		if err := build(b.snitch, "snitch/cmd/snitch"); err != nil {
+			return nil, err
+		}
+	}
+	if b.pair, err = bpftest.OpenPair(); err != nil {
+		return nil, err
+	}
+	b.cgroup, err = bpftest.OpenCgroup()
+	return b, err
+}
+
+func build(out, pkg string) error {
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", pkg, err, strings.TrimSpace(string(text)))
+	}
+	return nil
+}
+
+func (b *bench) close() error {
+	return errors.Join(b.cgroup.Close(), b.pair.Close(), os.RemoveAll(b.dir))
+}
+
+// attached runs f while a daemon with a new state directory runs.
+func (b *bench) attached(f func(d *bpftest.Daemon) error, flags ...string) error {
+	b.runs++
+	state := filepath.Join(b.dir, fmt.Sprintf("state-%d", b.runs))
+	d, err := bpftest.StartDaemon(b.snitch, state, 30*time.Second, append([]string{"--cgroup", b.cgroup.Dir()}, flags...)...)
+	if err != nil {
+		return err
+	}
+	err = f(d)
+	_, stopErr := d.Stop(30 * time.Second)
+	return errors.Join(err, stopErr)
+}
