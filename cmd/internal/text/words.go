@@ -43,7 +43,7 @@ func Duration(d time.Duration) string {
 // Nearest returns the candidate that word was probably meant to be, or "" when
 // none is near: at most one edit in three letters.
 func Nearest(word string, candidates []string) string {
-	best, bestAt := "", len([]rune(word))/3+1
+	best, bestAt := "", max(1, len([]rune(word))/3)
 	for _, c := range candidates {
 		if d := distance(strings.ToLower(word), strings.ToLower(c)); d <= bestAt && (best == "" || d < bestAt) {
 			best, bestAt = c, d

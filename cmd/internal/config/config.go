@@ -1,0 +1,54 @@
+package config
+
+import "time"
+
+// Version is the one that this build reads.
+const Version = 1
+
+// DefaultState is the state directory of the system's daemon.
+const DefaultState = "/var/lib/snitch"
+
+// Config are the settings of the daemon. Command-line flags beat them.
+type Config struct {
+	State         string        // directory of everything that the daemon writes
+	Interval      time.Duration // between two writes to the database
+	DrainInterval time.Duration // between two readings of the kernel's counters
+	Retention     Retention
+	FlowEntries   uint32 // of the kernel's flow map
+	EveryExec     bool   // record every program that runs, not only those that connect
+	ReverseDNS    bool   // ask for the names of addresses that have no other
+	Hash          Hash
+	Cgroup        string // account only sockets of this cgroup; "" is all
+	Tier          string // how bytes are counted; auto is the best there is
+	LogLevel      string
+}
+
+// Retention bounds the database; 0 is no bound.
+type Retention struct {
+	Age  time.Duration
+	Size int64 // bytes
+}
+
+// Hash bounds the reading of executables.
+type Hash struct {
+	MaxSize  int64         // of a file, bytes
+	Deadline time.Duration // until a file counts as slow
+	Entries  int           // digests kept in memory
+}
+
+// Tiers are the values of tier.
+func Tiers() []string { return []string{"auto", "reference", "fexit", "counters"} }
+
+// LogLevels are the values of log_level.
+func LogLevels() []string { return []string{"debug", "info", "warn", "error"} }
+
+// Default is what no file means.
+func Default() Config {
+	return Config{
+		State: DefaultState, Interval: 10 * time.Second, DrainInterval: time.Second,
+		Retention:   Retention{Age: 365 * 24 * time.Hour, Size: 2_000_000_000},
+		FlowEntries: 65536,
+		Hash:        Hash{MaxSize: 2 << 30, Deadline: 5 * time.Second, Entries: 16384},
+		Tier:        "auto", LogLevel: "info",
+	}
+}
