@@ -36,6 +36,7 @@ type hook struct {
 var (
 	everyTier = []features.Tier{features.TierReference, features.TierFexit, features.TierCounters}
 	reference = []features.Tier{features.TierReference}
+	counters  = []features.Tier{features.TierCounters}
 )
 
 // hooks lists every program in the order of attaching. Release comes first:
@@ -64,6 +65,19 @@ var hooks = [...]hook{
 	{"recvmsg6", "peer of unconnected UDP", atCgroup, reference},
 	{"egress", "names in DNS, TLS and QUIC; peer of raw sockets", atCgroup, reference},
 	{"ingress", "DNS answers; peer of datagrams", atCgroup, reference},
+	{"count_release", "end of sockets", atCgroup, counters},
+	{"count_create", "owner of sockets", atCgroup, counters},
+	{"count_bind4", "owner of bound UDP sockets", atCgroup, counters},
+	{"count_bind6", "owner of bound UDP sockets", atCgroup, counters},
+	{"count_bound4", "UDP listeners", atCgroup, counters},
+	{"count_bound6", "UDP listeners", atCgroup, counters},
+	{"count_connect4", "attempts to connect", atCgroup, counters},
+	{"count_connect6", "attempts to connect", atCgroup, counters},
+	{"count_sendmsg4", "owner of unconnected UDP", atCgroup, counters},
+	{"count_sendmsg6", "owner of unconnected UDP", atCgroup, counters},
+	{"count_streams", "life and bytes of TCP", atCgroup, counters},
+	{"count_egress", "bytes sent; names in DNS, TLS and QUIC", atCgroup, counters},
+	{"count_ingress", "bytes received; DNS answers", atCgroup, counters},
 }
 
 func hooksOf(tier features.Tier) []hook {

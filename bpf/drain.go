@@ -21,6 +21,9 @@ func (k *Kernel) Drain(handle func(*Flow)) error {
 	if err := k.drainFlows(handle); err != nil {
 		return fmt.Errorf("drain flows: %w", err)
 	}
+	if k.iterators["iter_sockets"] == nil {
+		return nil // the tier keeps all in the flow map
+	}
 	if err := readIterator(k, "iter_sockets", handle); err != nil {
 		return fmt.Errorf("drain sockets: %w", err)
 	}

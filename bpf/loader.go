@@ -94,7 +94,7 @@ func (cfg *Config) complete() error {
 
 // spec is the object cut down to the tier, with sizes and tunables set.
 func (cfg *Config) spec() (*ebpf.CollectionSpec, error) {
-	spec, err := loadSnitch()
+	spec, err := object(cfg.Tier)
 	if err != nil {
 		return nil, fmt.Errorf("read embedded programs: %w", err)
 	}
