@@ -272,9 +272,6 @@ func shuffled(f *flow, hello []byte, packets int) [][]byte {
 
 // TestRealQUICClient reads what the QUIC client of golang.org/x/net sends.
 func TestRealQUICClient(t *testing.T) {
-	for _, c := range realQUIC(t, "real.example.com") {
-		t.Logf("datagram of %d bytes", len(c))
-	}
 	b := newBook(t)
 	for _, d := range realQUIC(t, "real.example.com") {
 		b.Payload(quicPayload(1, d))
