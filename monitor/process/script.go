@@ -23,7 +23,7 @@ type program struct {
 // an open descriptor (O_PATH) of the script, to be hashed and closed.
 func (t *Table) scriptOf(p program, exe, filename, interp string, args []string) (s *event.Script, file int) {
 	name, module := filename, false
-	if interp == "" {
+	if interp == "" || interp == filename { // no "#!" line chose it
 		if name, module = scriptArg(t.interpreters, exe, args); name == "" {
 			return nil, -1
 		}
