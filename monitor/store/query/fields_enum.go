@@ -1,0 +1,166 @@
+package query
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"snitch/monitor/event"
+)
+
+// named is a value of an enumeration.
+type named struct {
+	name string
+	code int64
+}
+
+// enumField is a field with few possible values, each with a name.
+func enumField(name, help string, values []named, get func(*event.Record) string, sql func(list string) string) field {
+	choices := make([]string, len(values))
+	for i, v := range values {
+		choices[i] = v.name
+	}
+	return field{name: name, help: help + ": " + strings.Join(choices, ", "),
+		parse: func(value string, _ bool) (item, string, string) {
+			i := slices.Index(choices, value)
+			if i < 0 {
+				return item{}, fmt.Sprintf("no %s %q", name, shorten(value)), suggest(value, choices)
+			}
+			return item{name: value, codes: []int64{values[i].code}}, "", ""
+		},
+		match: func(it *item, r *event.Record) bool { return get(r) == it.name },
+		sql:   func(b *builder, items []item) string { return sql(b.codes(items)) }}
+}
+
+// enumerate lists the values of an enum from first on, up to the first
+// without a name.
+func enumerate[E interface {
+	~uint8
+	fmt.Stringer
+}](first E) (out []named) {
+	for e := first; !strings.HasPrefix(e.String(), "unknown-"); e++ {
+		out = append(out, named{e.String(), int64(e)})
+	}
+	return out
+}
+
+func connectionFields() []field {
+	column := func(name string) func(string) string {
+		return func(list string) string { return "c." + name + " IN (" + list + ")" }
+	}
+	return []field{
+		enumField("direction", "who began", enumerate(event.Out), func(r *event.Record) string { return r.Direction }, column("direction")),
+		enumField("result", "how far it came", enumerate(event.ResultPending), func(r *event.Record) string { return r.Result }, column("result")),
+		enumField("domain_source", "where the name came from", enumerate(event.NameDNS),
+			func(r *event.Record) string { return r.DomainSource }, column("domain_source")),
+		enumField("existing", "whether the socket is older than the daemon", []named{{"no", 0}, {"yes", 1}}, func(r *event.Record) string {
+			if r.Existing {
+				return "yes"
+			}
+			return "no"
+		}, column("existing")),
+		{name: "family", help: "ipv4, ipv6, packet, vsock, xdp, af-N", parse: parseFamily,
+			match: func(it *item, r *event.Record) bool { return r.Family == it.name },
+			sql:   func(b *builder, items []item) string { return "c.family IN (" + b.codes(items) + ")" }},
+		{name: "proto", help: "tcp, udp, udplite, icmp, icmpv6, sctp, mptcp, raw, ip-N, or a family other than IP", parse: parseProto,
+			match: func(it *item, r *event.Record) bool { return r.Proto == it.name },
+			sql:   protoSQL},
+	}
+}
+
+func decisionFields() []field {
+	decision := func(condition string) string {
+		return "c.decision IN (SELECT id FROM decision WHERE " + condition + ")"
+	}
+	column := func(name string) func(string) string {
+		return func(list string) string { return decision(name + " IN (" + list + ")") }
+	}
+	text := func(name, help string, get func(*event.Record) string) field {
+		return textField(name, help, nil, get, func(b *builder, items []item) string {
+			return decision(name + " IN (" + b.texts("decision", name, items) + ")")
+		})
+	}
+	list := func(name, help string, get func(*event.Record) []string, sql func(set string, empty bool) string) field {
+		return field{name: name, help: help + "; empty: none", substring: true, parse: parseText(nil),
+			match: func(it *item, r *event.Record) bool { return listMatch(it.globs, get(r)) },
+			sql: func(b *builder, items []item) string {
+				return sql("SELECT id FROM list WHERE "+b.listed(items), matchesEmpty(items))
+			}}
+	}
+	return []field{
+		enumField("action", "what happened", enumerate(event.ActionNone), func(r *event.Record) string { return r.Action }, column("action")),
+		enumField("would", "what the rules said", enumerate(event.ActionNone), func(r *event.Record) string { return r.Would }, column("would")),
+		enumField("mode", "of the daemon", enumerate(event.ModeAudit), func(r *event.Record) string { return r.Mode }, column("mode")),
+		text("rule", "id of the rule that won", func(r *event.Record) string { return r.Rule }),
+		text("revision", "of the rule set", func(r *event.Record) string { return r.Revision }),
+		list("matches", "id of any rule that matched", func(r *event.Record) []string { return r.Matches },
+			func(set string, _ bool) string { return decision("matches IN (" + set + ")") }),
+		list("novelty", "what was new", func(r *event.Record) []string { return r.Novelty },
+			func(set string, empty bool) string { return reference("c.novelty", set, empty) }),
+	}
+}
+
+// listMatch reports whether a member matches; an empty list is like one with
+// an empty member.
+func listMatch(globs []glob, list []string) bool {
+	if len(list) == 0 {
+		return anyMatch(globs, "")
+	}
+	return slices.ContainsFunc(list, func(s string) bool { return anyMatch(globs, s) })
+}
+
+func parseFamily(value string, _ bool) (item, string, string) {
+	choices := []string{"ipv4", "ipv6", "packet", "vsock", "xdp"}
+	for _, n := range []uint16{event.AFInet, event.AFInet6, event.AFPacket, event.AFVsock, event.AFXDP} {
+		if event.FamilyName(n) == value {
+			return item{name: value, codes: []int64{int64(n)}}, "", ""
+		}
+	}
+	n, ok := numbered(value, "af-")
+	if !ok {
+		return item{}, fmt.Sprintf("no family %q", shorten(value)), suggest(value, append(choices, "af-N"))
+	}
+	return item{name: event.FamilyName(n), codes: []int64{int64(n)}}, "", ""
+}
+
+// parseProto reads a protocol of IP, or a family that has none of those.
+// codes are the protocol, or -1 and the family.
+func parseProto(value string, _ bool) (item, string, string) {
+	choices := make([]string, 0, 16)
+	for _, n := range []uint16{event.ProtoTCP, event.ProtoUDP, event.ProtoUDPLite, event.ProtoICMP, event.ProtoICMPv6,
+		event.ProtoSCTP, event.ProtoMPTCP, event.ProtoRaw} {
+		name := event.ProtoName(event.AFInet, n)
+		if name == value {
+			return item{name: name, codes: []int64{int64(n)}}, "", ""
+		}
+		choices = append(choices, name)
+	}
+	if n, ok := numbered(value, "ip-"); ok {
+		return item{name: event.ProtoName(event.AFInet, n), codes: []int64{int64(n)}}, "", ""
+	}
+	it, problem, _ := parseFamily(value, false)
+	if problem != "" || it.codes[0] == event.AFInet || it.codes[0] == event.AFInet6 {
+		return item{}, fmt.Sprintf("no protocol %q", shorten(value)), suggest(value, append(choices, "packet", "vsock", "xdp", "ip-N"))
+	}
+	return item{name: it.name, codes: []int64{-1, it.codes[0]}}, "", ""
+}
+
+func protoSQL(b *builder, items []item) string {
+	return b.either(items, func(it *item) string {
+		if it.codes[0] >= 0 {
+			return fmt.Sprintf("(c.family IN (%d, %d) AND c.proto = %s)", event.AFInet, event.AFInet6, b.arg(it.codes[0]))
+		}
+		return "c.family = " + b.arg(it.codes[1])
+	})
+}
+
+// numbered reads prefix and a number of 16 bits.
+func numbered(value, prefix string) (uint16, bool) {
+	digits, ok := strings.CutPrefix(value, prefix)
+	if !ok {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(digits, 10, 16)
+	return uint16(n), err == nil
+}
