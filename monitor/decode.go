@@ -126,10 +126,14 @@ func decodePayload(raw []byte) (event.Payload, error) {
 // flow converts one delta.
 func flow(f *bpf.Flow) event.Flow {
 	v := &f.Value
+	local := address(v.Laddr, v.Lport)
+	if v.Family == event.AFInet && local.Addr() == netip.IPv6Unspecified() { // the kernel's zero has no family
+		local = netip.AddrPortFrom(netip.IPv4Unspecified(), local.Port())
+	}
 	return event.Flow{
 		FlowKey: event.FlowKey{ID: processID(f.Key.Id), Cookie: f.Key.Cookie, Remote: address(f.Key.Raddr, f.Key.Rport),
 			Proto: f.Key.Proto, Kind: event.FlowKind(f.Key.Kind)},
-		Family: v.Family, Local: address(v.Laddr, v.Lport),
+		Family: v.Family, Local: local,
 		Sent: v.Sent, Received: v.Received, SentOps: v.SentOps, RecvOps: v.RecvOps,
 		FirstBoot: v.First, LastBoot: v.Last, CgroupID: v.Cgroup, NetNS: v.Netns, UID: v.Uid, Comm: text(v.Comm[:]),
 		Result:    event.Result(v.Result),
