@@ -127,7 +127,7 @@ func (t *connections) insert(f *event.Flow, c *clock) *connection {
 	if f.Cookie != 0 {
 		siblings := t.byCookie[f.Cookie]
 		if len(siblings) > 0 && siblings[0].gone { // its last bytes came in the drain that told the end
-			row.gone = true
+			row.endWith(siblings[0])
 			t.end(row, row.Opened)
 		}
 		t.byCookie[f.Cookie] = append(siblings, row)
@@ -159,13 +159,21 @@ func (t *connections) touch(row *connection) {
 }
 
 // endSocket ends every row of the socket: other processes and other peers used
-// it too.
+// it too, and what became of the socket became of their share in it.
 func (t *connections) endSocket(row *connection, at time.Time) {
 	row.gone = true
 	t.end(row, at)
 	for _, other := range t.byCookie[row.Cookie] {
-		other.gone = true
+		other.endWith(row)
 		t.end(other, at)
+	}
+}
+
+// endWith takes over how the socket ended.
+func (r *connection) endWith(row *connection) {
+	r.gone = true
+	if r.Result == event.ResultEstablished || r.Result == event.ResultPending {
+		r.Result = row.Result
 	}
 }
 
