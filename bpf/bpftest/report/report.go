@@ -21,6 +21,7 @@ type Report struct {
 	Script       string   `json:"script,omitempty"`
 	ScriptSHA256 string   `json:"script_sha256,omitempty"`
 	OtherMounts  bool     `json:"other_mounts,omitempty"` // Exe is a path of another mount namespace
+	Removed      bool     `json:"removed,omitempty"`      // the file was removed soon: nobody can verify Exe then
 	Flows        []Flow   `json:"flows"`
 	Error        string   `json:"error,omitempty"` // the generator failed: its counts mean nothing
 }

@@ -68,7 +68,7 @@ func TestExisting(t *testing.T) {
 
 func judgeExisting(t *testing.T, reports []report.Report, rows []record) {
 	t.Helper()
-	for _, f := range compare(&run{reports: reports}, rows, nil).faults {
+	for _, f := range compare(&scenario{}, &run{reports: reports}, rows, nil).faults {
 		t.Error(f)
 	}
 	for i := range rows {

@@ -60,7 +60,7 @@ func judge(t *testing.T, s *scenario, r *run, rows []record, tier string, o *out
 		t.Fatalf("the generators failed, nothing can be judged: %v", r.err)
 	}
 	excuse := s.shortfall(tier)
-	v := compare(r, rows, excuse)
+	v := compare(s, r, rows, excuse)
 	for _, f := range v.faults {
 		t.Error(f)
 	}

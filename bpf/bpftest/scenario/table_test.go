@@ -24,6 +24,7 @@ type scenario struct {
 	passNamespace bool     // descriptor 3 is the peer's network namespace
 	prepare       func(l *lab, dir string) error
 	unequal       string // why the books of both ends differ, "" where they must not
+	mayVanish     bool   // the hash may be missing: see verdict
 	shortfalls    []shortfall
 }
 
@@ -247,8 +248,10 @@ func identities() []scenario {
 	peer := []string{"tcp " + tcp4}
 	const stream = " stream -n 4000 -reply 3000 -to " + tcp4
 	return []scenario{
-		{name: "container", peer: peer, prepare: directory("root"), args: "container -root $DIR/root" + stream,
+		{name: "container", peer: peer, prepare: directory("root"), args: "container -root $DIR/root stream -pause 700ms -to " + tcp4,
 			needs: []*bpftest.Feature{bpftest.Namespaces()}},
+		{name: "container-short", peer: peer, prepare: directory("root"), args: "container -root $DIR/root" + stream,
+			needs: []*bpftest.Feature{bpftest.Namespaces()}, mayVanish: true},
 		{name: "unlinked", peer: peer, prepare: copied("gone"), program: "$DIR/gone", args: "unlinked" + stream},
 		{name: "deleted", peer: peer, args: "deleted -as $DIR/gone" + stream},
 		{name: "memfd", peer: peer, args: "memfd" + stream},

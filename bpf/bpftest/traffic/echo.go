@@ -55,6 +55,7 @@ func (s *datagramService) bind() error {
 func (s *datagramService) Close() error { return unix.Close(s.fd) }
 
 func (s *datagramService) serve(stop *atomic.Bool, b *books) {
+	b.add(nil, bound(s.service, s.fd))
 	p, oob := make([]byte, 64<<10), make([]byte, 256)
 	for readable(s.fd, stop) {
 		if err := s.one(p, oob); err != nil {
@@ -88,6 +89,12 @@ func (s *datagramService) one(p, oob []byte) error {
 	}
 	f.Sent += uint64(n)
 	return nil
+}
+
+// bound is the flow of a datagram socket that waits on a port of its own.
+func bound(s *service, fd int) report.Flow {
+	return report.Flow{Proto: s.proto, Family: familyName(family(s.addr.Addr())), Direction: "listen", NetNS: socketNamespace(fd),
+		LAddr: s.addr.Addr().String(), LPort: s.addr.Port(), Result: "listening|closed"}
 }
 
 func (s *datagramService) flow(from netip.AddrPort) *report.Flow {

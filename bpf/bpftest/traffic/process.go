@@ -443,7 +443,7 @@ func runShort(args []string) error {
 		}
 		for i := range *count {
 			path := fmt.Sprintf("%s/short-%d", *dir, i)
-			if err := shortLived(r, addr, path, uint64(i)); err != nil {
+			if err := shortLived(r, addr, path, uint64(i), *remove); err != nil {
 				return err
 			}
 			if *remove {
@@ -456,7 +456,7 @@ func runShort(args []string) error {
 	})
 }
 
-func shortLived(r *report.Report, to netip.AddrPort, path string, serial uint64) error {
+func shortLived(r *report.Report, to netip.AddrPort, path string, serial uint64, removed bool) error {
 	image := tinyELF(to, order{total: orderLen}, binary.LittleEndian.AppendUint64(nil, serial))
 	if err := os.WriteFile(path, image, 0o755); err != nil {
 		return fmt.Errorf("write executable: %w", err)
@@ -472,6 +472,6 @@ func shortLived(r *report.Report, to netip.AddrPort, path string, serial uint64)
 	flow := report.Flow{Proto: "tcp", Family: "ipv4", Direction: "out", RAddr: to.Addr().String(), RPort: to.Port(),
 		Sent: orderLen, Result: "closed"}
 	c := childReport(r, pid, flow)
-	c.Exe, c.SHA256, c.Name = path, sum(image), ""
+	c.Exe, c.SHA256, c.Name, c.Removed = path, sum(image), "", removed
 	return printReport(c)
 }

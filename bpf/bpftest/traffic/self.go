@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"snitch/bpf/bpftest/report"
 )
 
@@ -51,10 +53,9 @@ func look() (*report.Report, error) {
 	if r.PID, r.ParentPID, r.Start, err = readStat("/proc/self/stat"); err != nil {
 		return nil, err
 	}
-	if r.Exe, err = os.Readlink("/proc/self/exe"); err != nil {
-		return nil, fmt.Errorf("read own executable's name: %w", err)
+	if r.Exe, r.ExeKind, err = executable("/proc/self/exe"); err != nil {
+		return nil, err
 	}
-	r.Exe, r.ExeKind = exeKind(r.Exe)
 	if r.SHA256, err = digest("/proc/self/exe"); err != nil {
 		return nil, err
 	}
@@ -71,13 +72,12 @@ func look() (*report.Report, error) {
 // gone or belongs to somebody else. The suite then knows it from elsewhere.
 func describeParent(r *report.Report) {
 	exe := fmt.Sprintf("/proc/%d/exe", r.ParentPID)
-	link, err := os.Readlink(exe)
+	path, _, err := executable(exe)
 	if err != nil {
 		return
 	}
 	if sum, err := digest(exe); err == nil {
-		r.ParentExe, _ = exeKind(link)
-		r.ParentSHA256 = sum
+		r.ParentExe, r.ParentSHA256 = path, sum
 	}
 }
 
@@ -101,15 +101,32 @@ func readStat(path string) (pid, parent int, start uint64, err error) {
 	return pid, parent, start, errors.Join(err1, err2, err3)
 }
 
-func exeKind(link string) (path, kind string) {
-	switch path, gone := strings.CutSuffix(link, " (deleted)"); {
-	case strings.HasPrefix(path, "/memfd:"):
-		return path, "memfd"
-	case gone:
-		return path, "deleted"
+// exeKind reads what /proc says of an executable. A name may really end in
+// " (deleted)": the number of links decides.
+func exeKind(link string, links uint64) (path, kind string) {
+	path, gone := strings.CutSuffix(link, " (deleted)")
+	switch {
+	case links > 0:
+		return link, "file"
+	case gone && strings.HasPrefix(path, "/memfd:"):
+		return path[1:], "memfd"
 	default:
-		return path, "file"
+		return path, "deleted"
 	}
+}
+
+// executable names the file behind /proc/PID/exe.
+func executable(exe string) (path, kind string, err error) {
+	link, err := os.Readlink(exe)
+	if err != nil {
+		return "", "", fmt.Errorf("read name of executable: %w", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(exe, &st); err != nil {
+		return "", "", fmt.Errorf("stat executable: %w", err)
+	}
+	path, kind = exeKind(link, uint64(st.Nlink))
+	return path, kind, nil
 }
 
 func digest(path string) (string, error) {

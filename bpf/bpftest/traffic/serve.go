@@ -236,6 +236,10 @@ func (s *streamService) handle(fd int, from netip.AddrPort) (report.Flow, error)
 
 func accepted(proto string, fd int, from netip.AddrPort) report.Flow {
 	at := local(fd)
+	// A listener of MPTCP accepts plain TCP as plain TCP.
+	if n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL); err == nil && n == unix.IPPROTO_TCP {
+		proto = "tcp"
+	}
 	return report.Flow{Proto: proto, Family: familyName(family(from.Addr())), Direction: "in", Result: "closed",
 		LAddr: at.Addr().String(), LPort: at.Port(), RAddr: from.Addr().String(), RPort: from.Port(), NetNS: socketNamespace(fd)}
 }
