@@ -87,7 +87,7 @@ func (h *Hasher) land(f *flight, r event.HashResult, settled bool) {
 func (h *Hasher) keep(file *opened, r event.HashResult, waiting []*waiter, t *mountTable) {
 	var names []inode
 	for _, w := range waiting {
-		if w.path == "" && !w.req.File.IsZero() && t.vouches(w.req.File) && compare(w.req.File, file, t) == same {
+		if id := w.req.File; !id.IsZero() && trusted(file, id, t) && compare(id, file, t) == same {
 			names = append(names, inodeOf(w.req.File))
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -56,13 +57,13 @@ type fuseServer struct {
 
 // serveFuse mounts and serves until the mount goes. Its content changes with
 // SIGUSR2 although size and times stay: it lies.
-func serveFuse(dir string) int {
+func serveFuse(dir, user string) int {
 	device, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
 	if err != nil {
 		fmt.Println(err)
 		return 1
 	}
-	options := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", device.Fd())
+	options := fmt.Sprintf("fd=%d,rootmode=40000,user_id=%[2]s,group_id=%[2]s", device.Fd(), user)
 	if err := unix.Mount("digest-test", dir, "fuse", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
 		fmt.Println(err)
 		return 1
@@ -193,7 +194,7 @@ type fuse struct {
 	said   chan string
 }
 
-func mountFuse(t *testing.T) *fuse {
+func mountFuse(t *testing.T, user string) *fuse {
 	t.Helper()
 	needRoot(t)
 	probe, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
@@ -202,7 +203,7 @@ func mountFuse(t *testing.T) *fuse {
 	}
 	probe.Close()
 	f := &fuse{dir: t.TempDir(), said: make(chan string, 8)}
-	f.server = exec.Command("/proc/self/exe", f.dir)
+	f.server = exec.Command("/proc/self/exe", f.dir, user)
 	f.server.Env = append(os.Environ(), role+"=fuse")
 	f.server.Stderr = os.Stderr
 	out, err := f.server.StdoutPipe()
@@ -246,7 +247,7 @@ func (f *fuse) release(t *testing.T) {
 }
 
 func TestFuseIsReadAgain(t *testing.T) {
-	f := mountFuse(t)
+	f := mountFuse(t, "0")
 	r := newRig(t, Config{NoFanotify: true})
 	text, err := os.ReadFile("/bin/sleep")
 	if err != nil {
@@ -272,8 +273,25 @@ func TestFuseIsReadAgain(t *testing.T) {
 	ask('z') // same inode, size and times
 }
 
+// TestFuseOfAnotherUser: the kernel keeps root out of a user's mount (as an
+// AppImage makes) unless that user allows it.
+func TestFuseOfAnotherUser(t *testing.T) {
+	f := mountFuse(t, "65534")
+	r := newRig(t, Config{NoFanotify: true})
+	cmd := exec.Command(filepath.Join(f.dir, "program"), "60")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	if err := os.Chmod(filepath.Dir(f.dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	launch(t, cmd)
+	req := request(t, cmd.Process.Pid, "/bin/sleep")
+	req.File = event.FileID{Dev: 1, Inode: fuseProgram}
+	wantReason(t, r.ask(req), event.HashUnreadable)
+	wantReason(t, r.askFile(filepath.Join(f.dir, "program")), event.HashUnreadable)
+}
+
 func TestStuckFuse(t *testing.T) {
-	f := mountFuse(t)
+	f := mountFuse(t, "0")
 	r := newRig(t, Config{NoFanotify: true, Deadline: 200 * time.Millisecond})
 	path := filepath.Join(f.dir, "second")
 	req := request(t, start(t, path, "60").Process.Pid, path)
@@ -314,7 +332,7 @@ func TestStuckFuse(t *testing.T) {
 }
 
 func TestCloseWithStuckFuse(t *testing.T) {
-	f := mountFuse(t)
+	f := mountFuse(t, "0")
 	r := newRig(t, Config{})
 	r.run()
 	answers := make(chan event.HashResult, 4)
@@ -343,7 +361,7 @@ func TestCloseWithStuckFuse(t *testing.T) {
 }
 
 func TestQueueIsBounded(t *testing.T) {
-	f := mountFuse(t)
+	f := mountFuse(t, "0")
 	r := newRig(t, Config{NoFanotify: true, Queue: 4})
 	defer f.release(t)
 	path := filepath.Join(f.dir, "stall")

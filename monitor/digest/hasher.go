@@ -22,7 +22,6 @@ type Config struct {
 	Workers     int           // files of prompt file systems read at a time; the processors, at most 4
 	SlowWorkers int           // reads that wait for a server at a time, two for each file system; 16
 	NoFanotify  bool          // run without
-	Proc        string        // where procfs is mounted; /proc
 }
 
 func (c Config) withDefaults() Config {
@@ -32,9 +31,6 @@ func (c Config) withDefaults() Config {
 	set(&c.Queue, 1024)
 	set(&c.Workers, min(runtime.GOMAXPROCS(0), 4))
 	set(&c.SlowWorkers, 16)
-	if c.Proc == "" {
-		c.Proc = "/proc"
-	}
 	return c
 }
 
@@ -95,7 +91,7 @@ func New(cfg Config, deps Deps) (*Hasher, error) {
 	if deps.Log == nil || deps.Loss == nil {
 		return nil, errors.New("make hasher: Log and Loss are required")
 	}
-	table, err := newMounts(cfg.Proc + "/self/mountinfo")
+	table, err := newMounts("/proc/self/mountinfo")
 	if err != nil {
 		return nil, fmt.Errorf("make hasher: %w", err)
 	}
@@ -237,6 +233,7 @@ func (h *Hasher) Close() error {
 	}
 	h.mu.Unlock()
 	h.reader.stop.Store(true)
+	h.pool.shut()
 	h.stop()
 	for _, w := range open {
 		h.finish(w, event.HashResult{Reason: event.HashDeadline})
@@ -244,12 +241,26 @@ func (h *Hasher) Close() error {
 	var rest sync.WaitGroup
 	rest.Go(func() {
 		h.closeGroups()
-		h.pool.close()
 		h.runs.Wait()
+		h.pool.wait()
+		h.abandon()
 		h.mounts.close()
 	})
 	if !waitFor(&rest, closeWithin) {
 		return fmt.Errorf("close hasher: %d reads are stuck in a file system that does not answer", h.pool.busy())
 	}
 	return nil
+}
+
+// abandon ends the flights that never began. Nothing runs any more.
+func (h *Hasher) abandon() {
+	h.mu.Lock()
+	left := make([]*flight, 0, len(h.flights))
+	for _, f := range h.flights {
+		left = append(left, f)
+	}
+	h.mu.Unlock()
+	for _, f := range left {
+		h.land(f, event.HashResult{Reason: event.HashDeadline}, false)
+	}
 }

@@ -68,7 +68,7 @@ func compare(f event.FileID, o *opened, t *mountTable) agreement {
 	if dev, ok := o.superblock(); ok && dev != f.Dev {
 		return differs
 	}
-	if listed := t.family(f.Dev); listed != familyUnknown && o.family != familyUnknown && listed != o.family {
+	if !sameFamily(t.family(f.Dev), o.family) {
 		return differs
 	}
 	if f.Ctime != o.state.ctime {
@@ -80,9 +80,29 @@ func compare(f event.FileID, o *opened, t *mountTable) agreement {
 // vouches reports whether the superblock of f is known never to lie about
 // times: then equal states are equal content, also later.
 func (t *mountTable) vouches(f event.FileID) bool {
-	if f.Dev != 0 && !anonymous(f.Dev) {
+	if listed := t.family(f.Dev); listed != familyUnknown {
+		return listed.believed() || listed == familyStacked
+	}
+	return f.Dev != 0 && !anonymous(f.Dev)
+}
+
+// sameFamily compares what the mount table says of a superblock with what
+// statfs says of a file. virtiofs has the magic number of FUSE.
+func sameFamily(listed, found family) bool {
+	return listed == familyUnknown || found == familyUnknown || listed == found ||
+		listed == familyRemote && found == familyForgeable
+}
+
+// trusted reports whether equal states of o are equal content: by its own
+// family, or because id, which o was found to be the same as, names a
+// superblock that the host mounted.
+func trusted(o *opened, id event.FileID, t *mountTable) bool {
+	if o.believed() {
 		return true
 	}
-	listed := t.family(f.Dev)
-	return listed.believed() || listed == familyStacked
+	if id.IsZero() || compare(id, o, t) != same {
+		return false
+	}
+	listed := t.family(id.Dev)
+	return listed == familyStacked || listed == familyRemote
 }

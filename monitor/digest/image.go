@@ -32,8 +32,8 @@ type procStat struct {
 	start uint64 // USER_HZ ticks of CLOCK_BOOTTIME
 }
 
-func readProcStat(proc string, pid uint32) (procStat, error) {
-	text, err := os.ReadFile(procPath(proc, pid, "stat"))
+func readProcStat(pid uint32) (procStat, error) {
+	text, err := os.ReadFile(procPath(pid, "stat"))
 	if err != nil {
 		return procStat{}, fmt.Errorf("read process state: %w", err)
 	}
@@ -63,45 +63,45 @@ func parseProcStat(text []byte) (procStat, error) {
 	return procStat{state: fields[stateField][0], flags: flags, start: start}, nil
 }
 
-func procPath(proc string, pid uint32, name string) string {
-	return proc + "/" + strconv.FormatUint(uint64(pid), 10) + "/" + name
+func procPath(pid uint32, name string) string {
+	return "/proc/" + strconv.FormatUint(uint64(pid), 10) + "/" + name
 }
 
 // running reports whether id's process still lives. An ID without a start time
 // is believed.
-func running(proc string, id event.ProcessID) bool {
-	st, err := readProcStat(proc, id.PID)
+func running(id event.ProcessID) bool {
+	st, err := readProcStat(id.PID)
 	if err != nil || st.state == 'Z' || st.state == 'X' {
 		return false
 	}
 	return id.Start == 0 || st.start == id.Start/clockTick
 }
 
-// openImage opens the executable of a live process. Whether it still is the
-// image that the request means is for compare to say: the same process may have
-// executed something else since.
-func openImage(proc string, id event.ProcessID, t *mountTable) (*opened, error) {
-	fd, err := openQuietly(procPath(proc, id.PID, "exe"))
+// imageHandle finds the executable of a live process without opening it.
+// Whether it still is the image that a request means is for compare to say: the
+// same process may have executed something else since.
+func imageHandle(id event.ProcessID) (int, error) {
+	fd, err := open(procPath(id.PID, "exe"), unix.O_PATH|unix.O_CLOEXEC)
 	if err != nil {
-		return nil, imageError(proc, id, err)
+		return -1, imageError(id, err)
 	}
 	// Read after the open: if the number still belongs to this start time now,
 	// it did so at the open.
-	if !running(proc, id) {
+	if !running(id) {
 		_ = unix.Close(fd)
-		return nil, errGone
+		return -1, errGone
 	}
-	return inspect(fd, t)
+	return fd, nil
 }
 
-func imageError(proc string, id event.ProcessID, err error) error {
+func imageError(id event.ProcessID, err error) error {
 	if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ESRCH) {
-		if !running(proc, id) {
+		if !running(id) {
 			return errGone
 		}
 		return fmt.Errorf("open executable of process %d: %w", id.PID, err)
 	}
-	st, statErr := readProcStat(proc, id.PID)
+	st, statErr := readProcStat(id.PID)
 	if statErr == nil && st.flags&flagKernelThread != 0 && (id.Start == 0 || st.start == id.Start/clockTick) {
 		return errKernelThread
 	}

@@ -3,6 +3,9 @@ package digest
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"io"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -19,6 +22,9 @@ const maxPath = 4096
 
 // errWouldWait means that a lookup could have waited for a file system.
 var errWouldWait = errors.New("path is not in the kernel's cache")
+
+// errOtherLane means that a file is not to be opened in this lane.
+var errOtherLane = errors.New("file belongs to another lane")
 
 // lookup finds a path without opening the file: an O_PATH descriptor. With
 // cached it never waits: errWouldWait where it would have to, or where the
@@ -74,20 +80,16 @@ func splitRoot(path string) (root, rest string, ok bool) {
 func (h *Hasher) peek(path string) (event.HashResult, lane, bool) {
 	handle, err := lookup(path, true)
 	if err != nil {
-		return event.HashResult{}, slowLane(0), false
+		return event.HashResult{}, slowPath(path), false
 	}
 	defer unix.Close(handle)
-	t := h.table()
-	if t == nil {
-		return event.HashResult{}, slowLane(0), false
-	}
-	m, ok := mountOf(handle, t)
-	if !ok || !m.family.prompt() {
-		return event.HashResult{}, slowLane(m.dev), false
+	l := laneOf(handle, h.table())
+	if !l.fast {
+		return event.HashResult{}, l, false
 	}
 	o := &opened{fd: handle}
 	if o.stat() != nil {
-		return event.HashResult{}, fastLane, false
+		return event.HashResult{}, l, false
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -95,6 +97,71 @@ func (h *Hasher) peek(path string) (event.HashResult, lane, bool) {
 		return e.result(), fastLane, true
 	}
 	return event.HashResult{}, fastLane, false
+}
+
+// openImage opens the executable of a live process, if that may be done in lane
+// l: a process may point its exe link at a server that does not answer.
+func openImage(id event.ProcessID, l lane, t *mountTable) (*opened, lane, error) {
+	handle, err := imageHandle(id)
+	if err != nil {
+		return nil, l, err
+	}
+	return openIn(handle, l, t)
+}
+
+// openScript opens the file at a path, if that may be done in lane l: the path
+// may mean another file than it did when the lane was chosen.
+func openScript(path string, l lane, t *mountTable) (*opened, lane, error) {
+	handle, err := lookup(path, l.fast)
+	if errors.Is(err, errWouldWait) {
+		return nil, slowPath(path), errOtherLane
+	}
+	if err != nil {
+		return nil, l, err
+	}
+	return openIn(handle, l, t)
+}
+
+// openIn makes a readable descriptor from handle, which it closes. In the fast
+// lane nothing is opened that may wait: errOtherLane, and which.
+func openIn(handle int, l lane, t *mountTable) (*opened, lane, error) {
+	defer unix.Close(handle)
+	if l.fast {
+		if fit := laneOf(handle, t); !fit.fast {
+			return nil, fit, errOtherLane
+		}
+	}
+	o, err := reopen(handle, t)
+	return o, l, err
+}
+
+// laneOf says where a file can be opened without harm, from a descriptor that
+// is not open yet. It does not wait.
+func laneOf(handle int, t *mountTable) lane {
+	var st unix.Statx_t
+	flags := unix.AT_EMPTY_PATH | unix.AT_STATX_DONT_SYNC
+	if retry(func() error { return unix.Statx(handle, "", flags, unix.STATX_TYPE, &st) }) != nil {
+		return slowLane(0)
+	}
+	dev := uint64(st.Dev_major)<<20 | uint64(st.Dev_minor)
+	// Nobody else's files show the number of a superblock that is mounted.
+	if t.prompt(dev) {
+		return fastLane
+	}
+	if t != nil {
+		if m, ok := mountOf(handle, t); ok && m.family.prompt() {
+			return fastLane
+		}
+	}
+	return slowLane(dev)
+}
+
+// slowPath is the lane for a path whose file system is not known yet: apart
+// from other directories, one of which may lead to a server that is stuck.
+func slowPath(path string) lane {
+	hash := fnv.New64a()
+	_, _ = io.WriteString(hash, filepath.Dir(path)) // never fails
+	return slowLane(hash.Sum64() | 1<<63)           // no device number is that large
 }
 
 // openSame opens the path hint of a process that is gone, if the file there is

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -25,7 +24,7 @@ const role = "SNITCH_DIGEST_TEST_ROLE"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(role) == "fuse" {
-		os.Exit(serveFuse(os.Args[1]))
+		os.Exit(serveFuse(os.Args[1], os.Args[2]))
 	}
 	before := descriptors()
 	code := m.Run()
@@ -220,7 +219,7 @@ func launch(t testing.TB, cmd *exec.Cmd) {
 // is given by a path to it, for which stat and kernel agree.
 func request(t testing.TB, pid int, file string) event.HashRequest {
 	t.Helper()
-	st, err := readProcStat("/proc", uint32(pid))
+	st, err := readProcStat(uint32(pid))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,25 +239,25 @@ func fileID(t testing.TB, path string) event.FileID {
 // /proc/PID/maps shows them: also on overlayfs and btrfs.
 func mapped(t testing.TB, pid int, name string) (dev, number uint64) {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(text)) {
-		f := strings.Fields(line)
-		if len(f) < 6 || filepath.Base(f[5]) != name {
-			continue
-		}
-		var major, minor uint64
-		if _, err := fmt.Sscanf(f[3], "%x:%x", &major, &minor); err != nil {
-			t.Fatal(err)
-		}
-		number, err := strconv.ParseUint(f[4], 10, 64)
+	// exec tells its parent of success before it maps the program.
+	eventually(t, fmt.Sprintf("process %d maps %s", pid, name), func() bool {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return major<<20 | minor, number
-	}
-	t.Fatalf("process %d does not map %s", pid, name)
-	return 0, 0
+		for line := range strings.Lines(string(text)) {
+			f := strings.Fields(line)
+			if len(f) < 6 || filepath.Base(f[5]) != name {
+				continue
+			}
+			var major, minor uint64
+			if _, err := fmt.Sscanf(f[3]+" "+f[4], "%x:%x %d", &major, &minor, &number); err != nil {
+				t.Fatal(err)
+			}
+			dev = major<<20 | minor
+			return true
+		}
+		return false
+	})
+	return dev, number
 }

@@ -104,18 +104,8 @@ func (o *opened) close() {
 	o.fd = -1
 }
 
-// openRegular opens a path and nothing but a regular file: the type is checked
-// on a descriptor that does not open (a FIFO or a device would act).
-func openRegular(path string, t *mountTable) (*opened, error) {
-	handle, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("find %q: %w", path, err)
-	}
-	defer unix.Close(handle)
-	return reopen(handle, t)
-}
-
-// reopen makes a readable descriptor from an O_PATH one.
+// reopen makes a readable descriptor from an O_PATH one, of nothing but a
+// regular file: opening a FIFO or a device would act.
 func reopen(handle int, t *mountTable) (*opened, error) {
 	var st unix.Stat_t
 	if err := retry(func() error { return unix.Fstat(handle, &st) }); err != nil {

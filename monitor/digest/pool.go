@@ -132,15 +132,17 @@ func (p *pool) busy() int {
 	return p.fastActive + p.slowActive + p.stragglers
 }
 
-// close drops what waits and waits for what runs: for ever, if that sits in a
-// system call of a dead file system.
-func (p *pool) close() {
+// shut drops what waits and takes nothing more.
+func (p *pool) shut() {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.closed = true
 	p.fast, p.slow = nil, nil
-	p.mu.Unlock()
-	p.idle.Wait()
 }
+
+// wait waits for what runs: for ever, if that sits in a system call of a dead
+// file system. The pool is shut.
+func (p *pool) wait() { p.idle.Wait() }
 
 // waitFor waits for the group, but not longer than that. The helper goroutine
 // stays as long as what it waits for.

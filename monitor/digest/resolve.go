@@ -16,20 +16,30 @@ func (h *Hasher) resolve(w *waiter, l lane) {
 	if h.joinSighting(w, t, false) {
 		return
 	}
-	o, err := openImage(h.cfg.Proc, w.req.ID, t)
-	if err == nil {
-		if h.isImage(w, o, t) {
-			h.join(w, o, l, t)
-			return
-		}
+	o, fit, err := openImage(w.req.ID, l, t)
+	switch {
+	case errors.Is(err, errOtherLane):
+		h.again(w, fit, h.resolve)
+		return
+	case err == nil && h.isImage(w, o, t):
+		h.join(w, o, l, t)
+		return
+	case err == nil: // another image by now
 		o.close()
-		err = errGone // another image by now
+		err = errGone
 	}
 	if errors.Is(err, errGone) {
 		h.park(w)
 		return
 	}
 	h.finish(w, event.HashResult{Reason: reasonOf(err)})
+}
+
+// again repeats a step in another lane.
+func (h *Hasher) again(w *waiter, l lane, step func(*waiter, lane)) {
+	if !h.pool.add(l, func() { step(w, l) }) {
+		h.finish(w, event.HashResult{Reason: event.HashBusy})
+	}
 }
 
 // isImage reports whether o holds what w's process executed. An executable
@@ -40,7 +50,7 @@ func (h *Hasher) isImage(w *waiter, o *opened, t *mountTable) bool {
 	case same:
 		return true
 	case sameBytes:
-		return h.protected && o.family != familyForgeable && o.family != familyUnknown && running(h.cfg.Proc, w.req.ID)
+		return h.protected && o.family != familyForgeable && o.family != familyUnknown && running(w.req.ID)
 	}
 	return false
 }
@@ -82,18 +92,15 @@ func settledBefore(ctime int64, start uint64) bool {
 // resolveScript finds the file behind a path.
 func (h *Hasher) resolveScript(w *waiter, l lane) {
 	t := h.table()
-	handle, err := lookup(w.path, false)
-	if err != nil {
+	o, fit, err := openScript(w.path, l, t)
+	switch {
+	case errors.Is(err, errOtherLane):
+		h.again(w, fit, h.resolveScript)
+	case err != nil:
 		h.finish(w, event.HashResult{Reason: event.HashUnreadable})
-		return
+	default:
+		h.join(w, o, l, t)
 	}
-	o, err := reopen(handle, t)
-	_ = unix.Close(handle)
-	if err != nil {
-		h.finish(w, event.HashResult{Reason: event.HashUnreadable})
-		return
-	}
-	h.join(w, o, l, t)
 }
 
 // joinSighting answers w from what fanotify saw of its process, or makes it
@@ -131,11 +138,10 @@ func (h *Hasher) learn(file *opened, r event.HashResult, id event.FileID) {
 // join lets w have the digest of o, which it takes over: from the cache, from a
 // read under way, or from a new one.
 func (h *Hasher) join(w *waiter, o *opened, l lane, t *mountTable) {
-	exact := w.path == "" && !w.req.File.IsZero() && compare(w.req.File, o, t) == same
-	trusted := o.believed() || exact && t.vouches(w.req.File)
+	believed := trusted(o, w.req.File, t)
 	h.mu.Lock()
-	if e := h.cache.find(o.inode(), o.state); e != nil && trusted {
-		if exact {
+	if e := h.cache.find(o.inode(), o.state); e != nil && believed {
+		if !w.req.File.IsZero() && compare(w.req.File, o, t) == same {
 			h.cache.alias(e, inodeOf(w.req.File))
 		}
 		r := e.result()
@@ -156,14 +162,14 @@ func (h *Hasher) join(w *waiter, o *opened, l lane, t *mountTable) {
 	f.waiters = []*waiter{w}
 	h.flights[key] = f
 	h.mu.Unlock()
-	h.launch(f, l, trusted)
+	h.launch(f, l, believed)
 }
 
 // launch reads f's file in the lane that fits it: at once when that is where
 // the caller runs.
-func (h *Hasher) launch(f *flight, current lane, trusted bool) {
+func (h *Hasher) launch(f *flight, current lane, believed bool) {
 	l := slowLane(f.file.dev)
-	if f.file.family.prompt() && (trusted || f.file.family != familyStacked) {
+	if f.file.family.prompt() && (believed || f.file.family != familyStacked) {
 		l = fastLane
 	}
 	if l == current {
