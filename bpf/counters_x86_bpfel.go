@@ -146,6 +146,7 @@ type countersSockState struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	countersMapCalls          = "calls"
+	countersMapClosed         = "closed"
 	countersMapFlows          = "flows"
 	countersMapLosses         = "losses"
 	countersMapOverflow       = "overflow"
@@ -244,6 +245,7 @@ type countersProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type countersMapSpecs struct {
 	Calls    *ebpf.MapSpec `ebpf:"calls"`
+	Closed   *ebpf.MapSpec `ebpf:"closed"`
 	Flows    *ebpf.MapSpec `ebpf:"flows"`
 	Losses   *ebpf.MapSpec `ebpf:"losses"`
 	Overflow *ebpf.MapSpec `ebpf:"overflow"`
@@ -286,6 +288,7 @@ func (o *countersObjects) Close() error {
 // It can be passed to loadCountersObjects or ebpf.CollectionSpec.LoadAndAssign.
 type countersMaps struct {
 	Calls    *ebpf.Map `ebpf:"calls"`
+	Closed   *ebpf.Map `ebpf:"closed"`
 	Flows    *ebpf.Map `ebpf:"flows"`
 	Losses   *ebpf.Map `ebpf:"losses"`
 	Overflow *ebpf.Map `ebpf:"overflow"`
@@ -299,6 +302,7 @@ type countersMaps struct {
 func (m *countersMaps) Close() error {
 	return _CountersClose(
 		m.Calls,
+		m.Closed,
 		m.Flows,
 		m.Losses,
 		m.Overflow,

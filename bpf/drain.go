@@ -5,27 +5,60 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"unsafe"
 
+	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
 )
 
 const errNoSpace = unix.ENOSPC
 
-// Drain hands over what happened since the last Drain: first the flows of the
-// generation that it swaps out, then the sockets whose state changed. Each Flow
-// is a delta and valid only during the call. What happens meanwhile is left for
-// the next Drain; nothing is lost or told twice. One goroutine at a time, which
-// is also the one that calls DrainOverflow.
+// ringHeader precedes every record of a ring; records are multiples of it.
+const ringHeader = 8
+
+// Drain hands over what happened since the last Drain: the flows of the
+// generation that it swaps out, the sockets that were closed, then the open
+// sockets whose state changed. Each Flow is a delta and valid only during the
+// call. What happens meanwhile is left for the next Drain; nothing is lost or
+// told twice. One goroutine at a time, which is also the one that calls
+// DrainOverflow.
 func (k *Kernel) Drain(handle func(*Flow)) error {
+	// Of the closed sockets only those that were so before the swap: then what
+	// else their processes did is in the old generation and is told first.
+	closed := k.closed.AvailableBytes()
 	if err := k.drainFlows(handle); err != nil {
 		return fmt.Errorf("drain flows: %w", err)
 	}
+	if err := k.drainClosed(closed, handle); err != nil {
+		return fmt.Errorf("drain closed sockets: %w", err)
+	}
 	if k.iterators["iter_sockets"] == nil {
-		return nil // the tier keeps all in the flow map
+		return nil // the tier keeps no counters in sockets
 	}
 	if err := readIterator(k, "iter_sockets", handle); err != nil {
 		return fmt.Errorf("drain sockets: %w", err)
+	}
+	return nil
+}
+
+// drainClosed hands over the first n bytes of the ring of closed sockets.
+func (k *Kernel) drainClosed(n int, handle func(*Flow)) error {
+	var rec ringbuf.Record
+	var f Flow
+	for n > 0 {
+		err := k.closed.ReadInto(&rec)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := binary.Decode(rec.RawSample, binary.NativeEndian, &f); err != nil {
+			return err
+		}
+		n -= ringHeader + len(rec.RawSample)
+		handle(&f)
 	}
 	return nil
 }

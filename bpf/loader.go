@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -46,6 +47,7 @@ type Kernel struct {
 	drained   uint64 // value of inserted at the last drain
 	overflown uint64 // losses to the overflow map at its last drain
 	half      uint64
+	closed    *ringbuf.Reader // last deltas of closed sockets
 	poller    poller
 }
 
@@ -113,6 +115,7 @@ func (cfg *Config) spec() (*ebpf.CollectionSpec, error) {
 	spec.Maps["flows"].InnerMap.MaxEntries = cfg.FlowEntries
 	spec.Maps["overflow"].InnerMap.MaxEntries = overflowEntries
 	spec.Maps["ring"].MaxEntries = cfg.RingBytes
+	spec.Maps["closed"].MaxEntries = closedBytes(cfg.FlowEntries)
 	if err := spec.Variables["filter"].Set(cfg.Filter); err != nil {
 		return nil, fmt.Errorf("set filter: %w", err)
 	}
@@ -120,6 +123,16 @@ func (cfg *Config) spec() (*ebpf.CollectionSpec, error) {
 		return nil, fmt.Errorf("set flows_wake: %w", err)
 	}
 	return spec, nil
+}
+
+// closedBytes gives the ring of closed sockets room for a sixth of a flow
+// generation, between a page and 2 MiB.
+func closedBytes(entries uint32) uint32 {
+	size := uint32(os.Getpagesize())
+	for size < 2<<20 && size < entries*32 {
+		size *= 2
+	}
+	return size
 }
 
 func (k *Kernel) load(cfg Config, spec *ebpf.CollectionSpec) (err error) {
@@ -136,6 +149,10 @@ func (k *Kernel) load(cfg Config, spec *ebpf.CollectionSpec) (err error) {
 	if k.poller.ring, err = ringbuf.NewReader(k.coll.Maps["ring"]); err != nil {
 		return fmt.Errorf("open ring: %w", err)
 	}
+	if k.closed, err = ringbuf.NewReader(k.coll.Maps["closed"]); err != nil {
+		return fmt.Errorf("open ring of closed sockets: %w", err)
+	}
+	k.closed.SetDeadline(time.Unix(1, 0)) // never waits
 	if cfg.Filter {
 		if err := k.setScope(cfg.Cgroup); err != nil {
 			return err
@@ -188,6 +205,9 @@ func (k *Kernel) Close() error {
 	}
 	k.iterators = nil
 	errs = append(errs, k.poller.close(), k.flows.close(), k.overflow.close())
+	if k.closed != nil {
+		errs = append(errs, k.closed.Close())
+	}
 	if k.coll != nil {
 		k.coll.Close()
 	}

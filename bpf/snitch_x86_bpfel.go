@@ -291,6 +291,7 @@ type snitchSockState struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	snitchMapCalls           = "calls"
+	snitchMapClosed          = "closed"
 	snitchMapFlows           = "flows"
 	snitchMapLosses          = "losses"
 	snitchMapOverflow        = "overflow"
@@ -411,6 +412,7 @@ type snitchProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type snitchMapSpecs struct {
 	Calls    *ebpf.MapSpec `ebpf:"calls"`
+	Closed   *ebpf.MapSpec `ebpf:"closed"`
 	Flows    *ebpf.MapSpec `ebpf:"flows"`
 	Losses   *ebpf.MapSpec `ebpf:"losses"`
 	Overflow *ebpf.MapSpec `ebpf:"overflow"`
@@ -465,6 +467,7 @@ func (o *snitchObjects) Close() error {
 // It can be passed to loadSnitchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type snitchMaps struct {
 	Calls    *ebpf.Map `ebpf:"calls"`
+	Closed   *ebpf.Map `ebpf:"closed"`
 	Flows    *ebpf.Map `ebpf:"flows"`
 	Losses   *ebpf.Map `ebpf:"losses"`
 	Overflow *ebpf.Map `ebpf:"overflow"`
@@ -478,6 +481,7 @@ type snitchMaps struct {
 func (m *snitchMaps) Close() error {
 	return _SnitchClose(
 		m.Calls,
+		m.Closed,
 		m.Flows,
 		m.Losses,
 		m.Overflow,

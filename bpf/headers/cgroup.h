@@ -143,17 +143,10 @@ static __always_inline struct sock_state *hook_state(struct bpf_sock_addr *ctx, 
 }
 
 /* A datagram is about to leave to an address that the program gave. */
-static __always_inline void handle_sendmsg(struct bpf_sock_addr *ctx, struct peer *to)
+static __always_inline void hook_sends(struct bpf_sock *sk, struct sock_state *st, struct peer *to)
 {
-	struct bpf_sock *sk = ctx->sk;
-	struct sock_state *st;
 	struct peer at = {};
 
-	if (!sk)
-		return;
-	st = hook_state(ctx, sk);
-	if (!st)
-		return;
 	if (hook_peer(sk, &at)) {
 		if (at.port == to->port && same_addr(at.addr, to->addr))
 			return;
@@ -166,18 +159,24 @@ static __always_inline void handle_sendmsg(struct bpf_sock_addr *ctx, struct pee
 	peer_leave(sk, st, to->addr, to->port);
 }
 
-/* A datagram was taken, and its sender is told to the program. */
-static __always_inline void handle_recvmsg(struct bpf_sock_addr *ctx, struct peer *from)
+static __always_inline void handle_sendmsg(struct bpf_sock_addr *ctx, struct peer *to)
 {
 	struct bpf_sock *sk = ctx->sk;
 	struct sock_state *st;
-	struct peer at = {};
 
 	if (!sk)
 		return;
 	st = hook_state(ctx, sk);
-	if (!st)
-		return;
+	if (st)
+		hook_sends(sk, st, to);
+}
+
+/* A datagram was taken, and its sender is told to the program. */
+static __always_inline void hook_received(struct bpf_sock *sk, struct sock_state *st,
+					  struct peer *from)
+{
+	struct peer at = {};
+
 	if (!st->named_io)
 		st->named_io = 1;
 	if (hook_peer(sk, &at) && at.port == from->port && same_addr(at.addr, from->addr))
@@ -187,6 +186,18 @@ static __always_inline void handle_recvmsg(struct bpf_sock_addr *ctx, struct pee
 	    !__sync_val_compare_and_swap(&st->named, 0, current_tid()))
 		return;
 	peer_leave(sk, st, from->addr, from->port);
+}
+
+static __always_inline void handle_recvmsg(struct bpf_sock_addr *ctx, struct peer *from)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct sock_state *st;
+
+	if (!sk)
+		return;
+	st = hook_state(ctx, sk);
+	if (st)
+		hook_received(sk, st, from);
 }
 
 static __always_inline bool is_udp(__u32 proto)
@@ -250,8 +261,7 @@ static __noinline int listener_closed(struct sock_state *st)
 
 	listener_flow(st, &f);
 	f.value.result = RESULT_CLOSED;
-	f.value.flags |= FLOW_CLOSED;
-	return flow_add(&f.key, &f.value);
+	return flow_close(&f);
 }
 
 static __always_inline __u8 released_result(const struct sock_state *st, struct sock *sk)

@@ -83,6 +83,16 @@ static __noinline int flow_add(struct flow_key *key, struct flow_value *v)
 	return 0;
 }
 
+/* The last delta of a socket. */
+static __always_inline int flow_close(struct flow *f)
+{
+	f->value.flags |= FLOW_CLOSED;
+	if (bpf_ringbuf_output(&closed, f, sizeof(*f), BPF_RB_NO_WAKEUP))
+		return flow_add(&f->key, &f->value);
+	flow_inserted();
+	return 0;
+}
+
 enum how {
 	HOW_KIND = 0xff, /* mask of enum flow_kind */
 	HOW_RECEIVE = 1 << 8,

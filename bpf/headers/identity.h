@@ -24,9 +24,10 @@ static __always_inline bool is_current(const struct process_id *id)
 	       id->exec == (__u32)leader->self_exec_id;
 }
 
+/* From the task: packet hooks have no other way before Linux 6.12. */
 static __always_inline __u32 current_tid(void)
 {
-	return (__u32)bpf_get_current_pid_tgid();
+	return bpf_get_current_task_btf()->pid;
 }
 
 static __always_inline void leader_comm(struct task_struct *leader, char *comm)

@@ -128,9 +128,8 @@ static __noinline int state_flush(struct sock_state *st)
 		return 0;
 	state_flow(st, &f);
 	f.value.last = bpf_ktime_get_boot_ns();
-	f.value.flags |= FLOW_CLOSED;
 	st->emitted = st->result;
-	return flow_add(&f.key, &f.value);
+	return flow_close(&f);
 }
 
 /* What a new state is; first, claim and owner are the caller's. */
