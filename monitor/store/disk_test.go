@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -382,4 +383,70 @@ func TestRemovedFile(t *testing.T) {
 		t.Errorf("bytes in the new file = %d, want 70", n)
 	}
 	checkWhole(t, s)
+}
+
+// TestForcedReadOnly lets ext4 turn read-only under the open file, as it does
+// on an input/output error: nothing is committed, nothing crashes, and what
+// does not fit in memory is counted.
+func TestForcedReadOnly(t *testing.T) {
+	dir, trigger := ext4(t)
+	var lost counts
+	s := open(t, dir, func(c *Config) { c.MaxPending, c.Loss = 10, lost.add })
+	first := connection(1, base, 7, 7)
+	s.Append(batch(base, first))
+	flush(t, s)
+	if err := os.WriteFile(trigger, []byte("test of a store"), 0); err != nil {
+		t.Fatal(err)
+	}
+	for id := range uint64(50) {
+		c := connection(id+2, base, 1, 1)
+		c.Closed = true
+		s.Append(batch(base, c))
+	}
+	if err := s.Flush(t.Context()); err == nil {
+		t.Fatal("a flush succeeded on a read-only file system")
+	}
+	if st := s.Stats(); st.Pending > 10 || st.Lost != 40 || lost.get(event.LossStore) != 40 {
+		t.Errorf("stats = %+v, callback %v, want 40 rows lost and 10 waiting", st, lost.n)
+	}
+	if err := s.Close(); err == nil {
+		t.Error("close lost rows and said nothing")
+	}
+	if got := lost.get(event.LossStore); got != 50 {
+		t.Errorf("%d rows lost after close, want 50", got)
+	}
+}
+
+// ext4 makes and mounts a small ext4 that turns read-only on errors, and
+// returns the file that provokes one.
+func ext4(t *testing.T) (dir, trigger string) {
+	t.Helper()
+	dir = t.TempDir()
+	image := filepath.Join(t.TempDir(), "image")
+	for _, c := range [][]string{
+		{"truncate", "-s", "16M", image},
+		{"mkfs.ext4", "-q", image},
+		{"mount", "-o", "loop,errors=remount-ro", image, dir},
+	} {
+		if out, err := exec.Command(c[0], c[1:]...).CombinedOutput(); err != nil {
+			if errors.Is(err, exec.ErrNotFound) || os.Geteuid() != 0 {
+				t.Skipf("needs root and %s to make a file system: %v", c[0], err)
+			}
+			t.Fatalf("%v: %v\n%s", c, err, out)
+		}
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		t.Fatal(err)
+	}
+	device, err := os.Readlink(fmt.Sprintf("/sys/dev/block/%d:%d", unix.Major(st.Dev), unix.Minor(st.Dev)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir, "/sys/fs/ext4/" + filepath.Base(device) + "/trigger_fs_error"
 }
