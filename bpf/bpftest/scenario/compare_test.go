@@ -11,8 +11,9 @@ import (
 // verdict collects how the log of one scenario differs from the reports.
 type verdict struct {
 	excuse *shortfall // of this tier, nil for none
-	// mayVanish: where no file system mark reaches, the hash of a process that
-	// is gone at once may be missing, for that reason and no other.
+	// mayVanish: the hash of a process that is gone at once may be missing, for
+	// that reason and no other, where its file is gone too or lies where no
+	// mark on a file system reaches (a mount of its own namespace).
 	mayVanish bool
 	faults    []string
 	used      bool // the excuse was needed

@@ -48,6 +48,7 @@ func TestExisting(t *testing.T) {
 	}
 	time.Sleep(patience(300 * time.Millisecond)) // the first bytes are through
 	d := startDaemon(t, bin.snitch, filepath.Join(l.dir, "state"), l.cgroup)
+	time.Sleep(patience(1500 * time.Millisecond)) // what runs already is hashed after the start
 	if err := errors.Join(gateW.Close(), waitFor(cmd, patience(20*time.Second)), p.stop()); err != nil {
 		t.Fatal(err)
 	}
