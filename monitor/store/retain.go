@@ -18,6 +18,8 @@ const (
 	// vacuumSlack is the share of free pages that is left in the file for the
 	// rows to come.
 	vacuumSlack = 10
+	// vacuumLeast is below which giving back is not worth the writes.
+	vacuumLeast = 1 << 20
 	// shrinkTo is the part of the size bound, in percent, down to which the
 	// purge goes once the bound was reached.
 	shrinkTo = 90
@@ -78,7 +80,7 @@ func (w *writer) housekeepOnce(cfg Config) (more bool, err error) {
 	if n, err := w.purgeSize(cfg.MaxBytes); err != nil || n > 0 {
 		return true, err
 	}
-	return w.vacuum()
+	return w.vacuum(cfg.MaxBytes)
 }
 
 // purgeSums removes sums that are older than their resolution is kept, and
@@ -210,11 +212,16 @@ func (w *writer) pages() (used, free int64, err error) {
 	return (count - idle) * size, idle * size, nil
 }
 
-// vacuum gives free pages back, beyond a reserve for the rows to come.
-func (w *writer) vacuum() (more bool, err error) {
+// vacuum gives free pages back, beyond a reserve for the rows to come and what
+// the size bound allows.
+func (w *writer) vacuum(maxBytes int64) (more bool, err error) {
 	used, free, err := w.pages()
-	if err != nil || free <= used/vacuumSlack || free < 1<<20 {
+	if err != nil {
 		return false, err
+	}
+	over := maxBytes > 0 && used+free > maxBytes && free > 0
+	if !over && (free <= used/vacuumSlack || free < vacuumLeast) {
+		return false, nil
 	}
 	if _, err := w.c.exec("PRAGMA incremental_vacuum(256)"); err != nil { // pages: 1 MiB, some milliseconds
 		return false, fmt.Errorf("give free pages back: %w", err)
