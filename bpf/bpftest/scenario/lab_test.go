@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -67,6 +68,24 @@ func (l *lab) play(s *scenario, at *bpftest.Cgroup) *run {
 		}
 	}
 	return r
+}
+
+// playAll plays one after the other, those in the background meanwhile.
+func (l *lab) playAll(list []scenario) []*run {
+	runs := make([]*run, len(list))
+	var wg sync.WaitGroup
+	for i := range list {
+		if list[i].background {
+			wg.Go(func() { runs[i] = l.play(&list[i], l.cgroup) })
+		}
+	}
+	for i := range list {
+		if !list[i].background {
+			runs[i] = l.play(&list[i], l.cgroup)
+		}
+	}
+	wg.Wait()
+	return runs
 }
 
 func (l *lab) generate(s *scenario, at *bpftest.Cgroup) ([]report.Report, error) {

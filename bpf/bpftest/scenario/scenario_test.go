@@ -30,10 +30,7 @@ func TestScenarios(t *testing.T) {
 	list := chosen(t)
 	d := startDaemon(t, bin.snitch, filepath.Join(l.dir, "state"), l.cgroup)
 	tier := tierOf(t, d)
-	runs := make([]*run, len(list))
-	for i := range list {
-		runs[i] = l.play(&list[i], l.cgroup)
-	}
+	runs := l.playAll(list)
 	lost := lossesOf(t, d)
 	d.stop(t, l.cgroup)
 	rows := byCgroup(t, d)
