@@ -129,7 +129,10 @@ func (q *queue) evict(d *dropped) {
 	delete(q.latest, id)
 	have := totals{sent: row.conn.Sent, received: row.conn.Received}
 	if !row.conn.Closed {
-		q.owed[id] = have
+		// One that came back from a failed transaction may be older than what
+		// is owed already.
+		old := q.owed[id]
+		q.owed[id] = totals{sent: max(old.sent, have.sent), received: max(old.received, have.received)}
 		return
 	}
 	d.rows++
