@@ -115,12 +115,7 @@ func TestHookThatNeverRuns(t *testing.T) {
 					return err
 				}
 				e.set(bind6)
-				f, err := l.install("script", test.script)
-				if err != nil {
-					return err
-				}
-				defer f.Close()
-				e.judge(l.run(t.Context(), f, test.script))
+				e.judge(l.runOnce(t.Context(), "script", test.script), nil)
 				if len(e.results) != 1 || e.results[0].Answer != test.want {
 					t.Errorf("got %v, want one %v", e.results, test.want)
 				}

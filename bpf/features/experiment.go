@@ -180,18 +180,23 @@ func (e *experiment) walkAll() {
 }
 
 // judge reads the counters. What did not count although the traffic passed
-// does not run on this kernel; if the traffic failed nothing is known.
-func (e *experiment) judge(traffic error) {
+// does not run on this kernel; if the traffic failed nothing is known. Packet
+// sockets have a traffic of their own, for a kernel may lack them.
+func (e *experiment) judge(traffic, packets error) {
 	counts := make([]uint64, featureCount)
 	if err := e.counts.Lookup(uint32(0), counts); err != nil {
 		traffic = errors.Join(traffic, fmt.Errorf("read the counters: %w", err))
 	}
 	for _, f := range e.waiting {
+		failed := traffic
+		if f == FexitPacketSend || f == FexitPacketRecv {
+			failed = packets
+		}
 		switch {
 		case counts[f] > 0:
 			e.answer(Result{Feature: f, Answer: Yes})
-		case traffic != nil:
-			e.answer(Result{Feature: f, Reason: traffic.Error()})
+		case failed != nil:
+			e.answer(Result{Feature: f, Reason: failed.Error()})
 		default:
 			e.answer(Result{Feature: f, Answer: No, Reason: "it loads and attaches, and never runs"})
 		}
@@ -205,18 +210,13 @@ func runExperiment(ctx context.Context, l *lab) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	script := traffic()
-	program, err := l.install("traffic", script)
-	if err != nil {
-		return nil, errors.Join(err, e.close())
-	}
-	defer program.Close()
 	for _, h := range hooks() {
 		e.set(h)
 	}
-	err = l.run(ctx, program, script)
+	passed := l.runOnce(ctx, "traffic", traffic())
+	packets := l.runOnce(ctx, "packets", packets())
 	e.walkAll()
-	e.judge(err)
+	e.judge(passed, packets)
 	e.results = append(e.results, fanotifyProbes(ctx, l)...)
 	e.results = append(e.results, sockDestroy(), nftQueue(l), nftCgroup(l))
 	return e.results, e.close()

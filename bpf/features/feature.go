@@ -22,6 +22,8 @@ const (
 	FexitSend        // fexit/inet_sendmsg
 	FexitRecv        // fexit/inet_recvmsg
 	FexitSendpage    // fexit/inet_sendpage
+	FexitPacketSend  // fexit/packet_sendmsg
+	FexitPacketRecv  // fexit/packet_recvmsg
 	TracingStorage   // sk_storage in tracing programs
 	StorageIterator  // iter/bpf_sk_storage_map
 	TaskIterator     // iter/task
@@ -73,6 +75,8 @@ var facts = [featureCount]struct{ name, consequence string }{
 	FexitSend:        {"fexit/inet_sendmsg", "no fexit tier; on kernels before 6.3 counters are the best"},
 	FexitRecv:        {"fexit/inet_recvmsg", "no fexit tier; on kernels before 6.3 counters are the best"},
 	FexitSendpage:    {"fexit/inet_sendpage", "expected from 6.5 on, where sendfile is a sendmsg"},
+	FexitPacketSend:  {"fexit/packet_sendmsg", "the fexit tier does not count what AF_PACKET sends"},
+	FexitPacketRecv:  {"fexit/packet_recvmsg", "the fexit tier does not count what AF_PACKET receives"},
 	TracingStorage:   {"sk_storage in tracing", "no reference or fexit tier: sockets are accounted by cgroup hooks only"},
 	StorageIterator:  {"iter/bpf_sk_storage_map", "idle sockets are reported when they move or close"},
 	TaskIterator:     {"iter/task", "processes that exist at start are read from /proc"},

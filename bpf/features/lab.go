@@ -164,3 +164,13 @@ func (l *lab) run(ctx context.Context, f *os.File, s script) error {
 	}
 	return nil
 }
+
+// runOnce installs a script and runs it.
+func (l *lab) runOnce(ctx context.Context, name string, s script) error {
+	f, err := l.install(name, s)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return l.run(ctx, f, s)
+}

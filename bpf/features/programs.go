@@ -48,6 +48,8 @@ func hooks() []hook {
 		fexit(FexitSend, "inet_sendmsg"),
 		fexit(FexitRecv, "inet_recvmsg"),
 		fexit(FexitSendpage, "inet_sendpage"),
+		fexit(FexitPacketSend, "packet_sendmsg"),
+		fexit(FexitPacketRecv, "packet_recvmsg"),
 		storage,
 		connect,
 		cgroup(CgroupSendmsg, ebpf.CGroupSockAddr, ebpf.AttachCGroupUDP4Sendmsg),

@@ -40,7 +40,9 @@ const (
 	peerLen   = 56
 	offset    = 64
 	buffer    = 72
+	linkAddr  = 96
 	sockaddr4 = 16
+	sockaddrL = 20
 )
 
 // traffic sends a datagram to itself and a byte and a file over a TCP
@@ -73,6 +75,18 @@ func traffic() script {
 	}
 }
 
+// packets sends a frame to the loopback and receives it.
+func packets() script {
+	at := func(off uint64) uint64 { return dataBase + headers + off }
+	const everything = 0x0300 // ETH_P_ALL in network order
+	return script{
+		{"socket packet", unix.SYS_SOCKET, [6]uint64{unix.AF_PACKET, unix.SOCK_DGRAM, everything}}, // 1
+		{"sendto packet", unix.SYS_SENDTO, [6]uint64{1, at(buffer), 1, 0, at(linkAddr), sockaddrL}},
+		{"recvfrom packet", unix.SYS_RECVFROM, [6]uint64{1, at(buffer), 1}},
+		{"exit", unix.SYS_EXIT_GROUP, [6]uint64{0}},
+	}
+}
+
 // quiet only ends.
 func quiet() script { return script{{"exit", unix.SYS_EXIT_GROUP, [6]uint64{0}}} }
 
@@ -91,6 +105,8 @@ func (s script) image() []byte {
 	for _, at := range []int{udpAddr, tcpAddr, peerAddr} {
 		copy(scratch[at:], loopback)
 	}
+	// family, protocol 0x88b5 (for experiments), interface 1, Ethernet address 0
+	copy(scratch[linkAddr:], []byte{unix.AF_PACKET, 0, 0x88, 0xb5, 1, 0, 0, 0, 0, 0, 0, 6})
 	for _, at := range []int{udpLen, tcpLen, peerLen} {
 		scratch[at] = sockaddr4
 	}

@@ -24,6 +24,7 @@ func TestScript(t *testing.T) {
 	}{
 		{"quiet", quiet(), ""},
 		{"traffic", traffic(), ""},
+		{"packets", packets(), ""},
 		{"names the call that failed", closed, "connect nowhere did not work"},
 		{"is ended", hangs, "did not end: context deadline exceeded"},
 	} {
@@ -34,12 +35,7 @@ func TestScript(t *testing.T) {
 			}
 			defer cancel()
 			inTestLab(t, func(l *lab) error {
-				f, err := l.install("script", test.script)
-				if err != nil {
-					return err
-				}
-				defer f.Close()
-				err = l.run(ctx, f, test.script)
+				err := l.runOnce(ctx, "script", test.script)
 				if got := errorText(err); (test.want == "") != (err == nil) || !strings.Contains(got, test.want) {
 					t.Errorf("got error %q, want %q", got, test.want)
 				}
