@@ -3,6 +3,7 @@ package bpf
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -35,7 +36,9 @@ type hook struct {
 
 var (
 	everyTier = []features.Tier{features.TierReference, features.TierFexit, features.TierCounters}
+	callTiers = []features.Tier{features.TierReference, features.TierFexit}
 	reference = []features.Tier{features.TierReference}
+	fexit     = []features.Tier{features.TierFexit}
 	counters  = []features.Tier{features.TierCounters}
 )
 
@@ -43,28 +46,35 @@ var (
 // once a socket counts, its end must be seen. The hooks that leave a peer for
 // the end of a call come after the programs that take it.
 var hooks = [...]hook{
-	{"sock_release", "last bytes of a socket", atCgroup, reference},
-	{"iter_sockets", "bytes of open sockets", atIterator, reference},
+	{"sock_release", "last bytes of a socket", atCgroup, callTiers},
+	{"iter_sockets", "bytes of open sockets", atIterator, callTiers},
 	{"iter_tasks", "processes at start", atIterator, everyTier},
-	{"iter_files", "sockets at start", atIterator, reference},
+	{"iter_files", "sockets at start", atIterator, callTiers},
 	{"process_exec", "programs", atTracing, everyTier},
 	{"process_fork", "lineage", atTracing, everyTier},
 	{"process_exit", "end of processes", atTracing, everyTier},
-	{"set_state", "life of connections", atTracing, reference},
+	{"set_state", "life of connections", atTracing, callTiers},
 	{"send_length", "bytes sent", atTracing, reference},
 	{"recv_length", "bytes received", atTracing, reference},
-	{"tcp_received", "bytes received by TCP", atTracing, reference},
-	{"connect4", "attempts to connect", atCgroup, reference},
-	{"connect6", "attempts to connect", atCgroup, reference},
-	{"sock_create", "owner of raw and ICMP sockets", atCgroup, reference},
-	{"post_bind4", "owner of bound UDP sockets", atCgroup, reference},
-	{"post_bind6", "owner of bound UDP sockets", atCgroup, reference},
-	{"sendmsg4", "peer of unconnected UDP", atCgroup, reference},
-	{"sendmsg6", "peer of unconnected UDP", atCgroup, reference},
-	{"recvmsg4", "peer of unconnected UDP", atCgroup, reference},
-	{"recvmsg6", "peer of unconnected UDP", atCgroup, reference},
-	{"egress", "names in DNS, TLS and QUIC; peer of raw sockets", atCgroup, reference},
-	{"ingress", "DNS answers; peer of datagrams", atCgroup, reference},
+	{"sent", "bytes sent", atTracing, fexit},
+	{"sent6", "bytes sent", atTracing, fexit},
+	{"sent_page", "bytes sent by sendfile and splice", atTracing, fexit},
+	{"sent_packet", "bytes sent by AF_PACKET", atTracing, fexit},
+	{"received", "bytes received", atTracing, fexit},
+	{"received6", "bytes received", atTracing, fexit},
+	{"received_packet", "bytes received by AF_PACKET", atTracing, fexit},
+	{"tcp_received", "bytes received by TCP", atTracing, callTiers},
+	{"connect4", "attempts to connect", atCgroup, callTiers},
+	{"connect6", "attempts to connect", atCgroup, callTiers},
+	{"sock_create", "owner of raw and ICMP sockets", atCgroup, callTiers},
+	{"post_bind4", "owner of bound UDP sockets", atCgroup, callTiers},
+	{"post_bind6", "owner of bound UDP sockets", atCgroup, callTiers},
+	{"sendmsg4", "peer of unconnected UDP", atCgroup, callTiers},
+	{"sendmsg6", "peer of unconnected UDP", atCgroup, callTiers},
+	{"recvmsg4", "peer of unconnected UDP", atCgroup, callTiers},
+	{"recvmsg6", "peer of unconnected UDP", atCgroup, callTiers},
+	{"egress", "names in DNS, TLS and QUIC; peer of raw sockets", atCgroup, callTiers},
+	{"ingress", "DNS answers; peer of datagrams", atCgroup, callTiers},
 	{"count_release", "end of sockets", atCgroup, counters},
 	{"count_create", "owner of sockets", atCgroup, counters},
 	{"count_bind4", "owner of bound UDP sockets", atCgroup, counters},
@@ -83,17 +93,38 @@ var hooks = [...]hook{
 func hooksOf(tier features.Tier) []hook {
 	var out []hook
 	for _, h := range hooks {
-		for _, t := range h.tiers {
-			if t == tier {
-				out = append(out, h)
-			}
+		if slices.Contains(h.tiers, tier) {
+			out = append(out, h)
 		}
 	}
 	return out
 }
 
+// chooseHooks leaves out what the kernel has no place for and the tier can do
+// without.
+func chooseHooks(tier features.Tier, report features.Report) []hook {
+	return slices.DeleteFunc(hooksOf(tier), func(h hook) bool {
+		need, optional := optional(h.program)
+		return optional && !report.Has(need)
+	})
+}
+
+// optional names what a program needs that its tier can do without: functions
+// that came and went, and AF_PACKET, which a kernel may be built without.
+func optional(program string) (features.Feature, bool) {
+	switch program {
+	case "sent_page":
+		return features.FexitSendpage, true
+	case "sent_packet":
+		return features.FexitPacketSend, true
+	case "received_packet":
+		return features.FexitPacketRecv, true
+	}
+	return 0, false
+}
+
 func (k *Kernel) attachAll(cfg Config) error {
-	for _, h := range hooksOf(cfg.Tier) {
+	for _, h := range cfg.hooks {
 		if err := k.attach(h, cfg.Cgroup); err != nil {
 			return fmt.Errorf("attach %s: %w", h.program, err)
 		}

@@ -23,6 +23,8 @@ type Config struct {
 	Filter      bool          // account only sockets whose owner is in Cgroup
 	FlowEntries uint32        // flows in one generation; 0: 65,536
 	RingBytes   uint32        // a power of two; 0: 2 MiB
+
+	hooks []hook // what complete chose
 }
 
 const (
@@ -77,13 +79,15 @@ func (cfg *Config) complete() error {
 	if cfg.RingBytes == 0 {
 		cfg.RingBytes = defaultRingBytes
 	}
+	report := features.Detect(context.Background())
 	if cfg.Tier == features.TierInvalid || cfg.Tier == features.TierAuto {
-		best, why := features.Detect(context.Background()).Tier()
+		best, why := report.Tier()
 		if best == features.TierInvalid {
 			return fmt.Errorf("choose a tier: %s", strings.Join(why, "; "))
 		}
 		cfg.Tier = best
 	}
+	cfg.hooks = chooseHooks(cfg.Tier, report)
 	if cfg.Cgroup == "" {
 		root, err := cgroupRoot()
 		if err != nil {
@@ -101,7 +105,7 @@ func (cfg *Config) spec() (*ebpf.CollectionSpec, error) {
 		return nil, fmt.Errorf("read embedded programs: %w", err)
 	}
 	wanted := map[string]bool{}
-	for _, h := range hooksOf(cfg.Tier) {
+	for _, h := range cfg.hooks {
 		wanted[h.program] = true
 	}
 	if len(wanted) == 0 {

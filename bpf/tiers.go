@@ -14,6 +14,8 @@ func object(tier features.Tier) (*ebpf.CollectionSpec, error) {
 	switch tier {
 	case features.TierReference:
 		return loadSnitch()
+	case features.TierFexit:
+		return loadFexit()
 	case features.TierCounters:
 		return loadCounters()
 	}
