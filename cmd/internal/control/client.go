@@ -47,7 +47,7 @@ func NewClient(dir string) *Client {
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	body, err := c.get(ctx, "/v1/status")
+	body, err := c.ask(ctx, http.MethodGet, "/v1/status")
 	if err != nil {
 		return Status{}, err
 	}
@@ -59,6 +59,18 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return st, nil
 }
 
+// Flush asks that what was seen so far be brought into the database, and waits
+// for it.
+func (c *Client) Flush(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	body, err := c.ask(ctx, http.MethodPost, "/v1/flush")
+	if err != nil {
+		return err
+	}
+	return body.Close()
+}
+
 // Feed is an open /v1/live. One goroutine reads it; Close, from any, ends it.
 type Feed struct {
 	body  io.ReadCloser
@@ -67,7 +79,7 @@ type Feed struct {
 
 // Live opens the feed: everything published from then on comes through it.
 func (c *Client) Live(ctx context.Context) (*Feed, error) {
-	body, err := c.get(ctx, "/v1/live")
+	body, err := c.ask(ctx, http.MethodGet, "/v1/live")
 	if err != nil {
 		return nil, err
 	}
@@ -117,8 +129,8 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	}
 }
 
-func (c *Client) get(ctx context.Context, path string) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://snitch"+path, nil)
+func (c *Client) ask(ctx context.Context, method, path string) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://snitch"+path, nil)
 	if err != nil {
 		return nil, fmt.Errorf("ask daemon: %w", err)
 	}
@@ -130,7 +142,7 @@ func (c *Client) get(ctx context.Context, path string) (io.ReadCloser, error) {
 		return nil, ErrForbidden
 	case err != nil:
 		return nil, fmt.Errorf("ask daemon: %w", err)
-	case resp.StatusCode == http.StatusOK:
+	case resp.StatusCode == http.StatusOK, resp.StatusCode == http.StatusNoContent:
 		return resp.Body, nil
 	}
 	defer resp.Body.Close()

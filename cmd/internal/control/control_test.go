@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -47,6 +48,8 @@ type fixture struct {
 	hub  *Hub
 	stop context.CancelFunc
 	done chan error
+
+	flushes atomic.Int32
 }
 
 // serve runs a server on a socket in a directory that everybody may search:
@@ -72,10 +75,12 @@ func serve(t *testing.T, mode os.FileMode) *fixture {
 		}
 	}
 	hub := NewHub(func(uid uint32) string { return fmt.Sprint("user", uid) })
+	f := &fixture{dir: dir, hub: hub, done: make(chan error, 1)}
 	s := New(Config{Access: access, Hub: hub, Log: slog.New(slog.DiscardHandler),
+		Flush:  func(context.Context) error { f.flushes.Add(1); return nil },
 		Status: func(context.Context) (Status, error) { return Status{Tier: "test"}, nil }})
 	ctx, cancel := context.WithCancel(t.Context())
-	f := &fixture{dir: dir, hub: hub, stop: cancel, done: make(chan error, 1)}
+	f.stop = cancel
 	go func() { f.done <- s.Serve(ctx, l) }()
 	t.Cleanup(func() {
 		cancel()
@@ -280,6 +285,9 @@ func TestLive(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer feed.Close()
+	if n := f.flushes.Load(); n != 1 {
+		t.Errorf("%d flushes before the feed began, want 1", n)
+	}
 	f.hub.Publish(connections(10, 13))
 	for want := uint64(10); want < 13; want++ {
 		m, err := feed.Next()
@@ -417,6 +425,13 @@ func TestTooManyLiveClients(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Errorf("%d clients are still there", f.hub.Live().Clients)
+}
+
+func TestFlush(t *testing.T) {
+	f := serve(t, 0)
+	if err := NewClient(f.dir).Flush(t.Context()); err != nil || f.flushes.Load() != 1 {
+		t.Errorf("%v, %d flushes", err, f.flushes.Load())
+	}
 }
 
 func TestHubClose(t *testing.T) {

@@ -1,9 +1,9 @@
 // Package control is the daemon's control socket: HTTP/1.1 over a unix socket
 // in the state directory, for root, the daemon's own user and one group.
 //
-// Two questions exist, with versioned paths: GET /v1/status answers with one
+// Three questions exist, with versioned paths: GET /v1/status answers with one
 // JSON object (Status), GET /v1/live with JSON lines (Message) until the client
-// leaves. Every peer is asked for its credentials; requests, connections and
+// leaves, and POST /v1/flush when what was seen so far is in the database. Every peer is asked for its credentials; requests, connections and
 // what waits for a slow client are bounded. A client that does not keep up
 // loses messages, is told how many, and they are counted; the daemon never
 // waits for it.

@@ -21,6 +21,7 @@ const (
 	headerWithin   = 5 * time.Second
 	answerWithin   = 10 * time.Second
 	takeWithin     = 30 * time.Second // a live client that takes nothing for so long is let go
+	flushWithin    = 3 * time.Second
 	pingEvery      = 15 * time.Second
 )
 
@@ -29,21 +30,26 @@ type Config struct {
 	Access Access
 	Hub    *Hub
 	Status func(ctx context.Context) (Status, error)
-	Log    *slog.Logger
+	// Flush brings what was published so far into the database. A feed begins
+	// after a flush, and so joins what the database tells without a gap.
+	Flush func(ctx context.Context) error
+	Log   *slog.Logger
 }
 
 // Server answers on the control socket.
 type Server struct {
-	cfg  Config
-	http *http.Server
+	cfg      Config
+	http     *http.Server
+	flushing chan struct{} // held by who flushes
 }
 
-// New makes a server.
+// New makes a server. All of cfg is needed.
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg}
+	s := &Server{cfg: cfg, flushing: make(chan struct{}, 1)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("GET /v1/live", s.live)
+	mux.HandleFunc("POST /v1/flush", s.flush)
 	s.http = &http.Server{Handler: s.guard(mux), ConnContext: withPeer, MaxHeaderBytes: maxHeader,
 		ReadHeaderTimeout: headerWithin, ReadTimeout: headerWithin, WriteTimeout: answerWithin, IdleTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(cfg.Log.With("component", "control").Handler(), slog.LevelDebug)}
@@ -119,6 +125,30 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(append(line, '\n')) // the peer left
 }
 
+func (s *Server) flush(w http.ResponseWriter, r *http.Request) {
+	if err := s.flushed(r.Context()); err != nil {
+		refuse(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// flushed flushes for one client at a time, and gives up on a slow disk.
+func (s *Server) flushed(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, flushWithin)
+	defer cancel()
+	select {
+	case s.flushing <- struct{}{}:
+		defer func() { <-s.flushing }()
+	case <-ctx.Done():
+		return fmt.Errorf("flush: %w", ctx.Err())
+	}
+	if err := s.cfg.Flush(ctx); err != nil {
+		return fmt.Errorf("flush: %w", err)
+	}
+	return nil
+}
+
 func (s *Server) live(w http.ResponseWriter, r *http.Request) {
 	sub, err := s.cfg.Hub.Subscribe()
 	if err != nil {
@@ -126,6 +156,9 @@ func (s *Server) live(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer sub.Close()
+	if err := s.flushed(r.Context()); err != nil {
+		s.cfg.Log.Debug("a feed begins without a flush", "component", "control", "error", err)
+	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	f := &feed{w: w, control: http.NewResponseController(w)}
 	// The deadline of reading the request would end the watch for the client's

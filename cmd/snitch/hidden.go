@@ -1,0 +1,42 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"snitch/cmd/internal/broker"
+	"snitch/monitor/dns"
+)
+
+// Words with which this binary starts itself. They are no commands of a
+// person's: no help names them, and they refuse to run otherwise.
+const (
+	wordBroker = "broker"
+	wordHelper = "broker-helper"
+)
+
+// runHidden does the work of the broker and of helpers, before anything of the
+// command line is built: their memory matters.
+func runHidden(args []string, stderr io.Writer) (code int, done bool) {
+	if len(args) == 0 {
+		return 0, false
+	}
+	var err error
+	switch args[0] {
+	case wordBroker:
+		err = broker.Serve(args[1:], []string{wordHelper})
+	case wordHelper:
+		err = broker.RunHelper(context.Background(), args[1:], map[broker.Kind]broker.Work{broker.ReverseDNS: dns.ReverseHelper})
+	default:
+		return 0, false
+	}
+	if err == nil {
+		return exitDone, true
+	}
+	if !errors.Is(err, context.Canceled) {
+		show(stderr, fmt.Sprintf("%s: %v", args[0], err), "")
+	}
+	return exitUsage, true
+}

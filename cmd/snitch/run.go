@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"snitch/bpf"
+	"snitch/bpf/features"
+	"snitch/cmd/internal/config"
+	"snitch/cmd/internal/text"
+)
+
+// RunOptions are the flags of `snitch run`. A flag that was given beats the
+// configuration.
+type RunOptions struct {
+	Config      string
+	State       string
+	Rules       string
+	Mode        string
+	Cgroup      string
+	Tier        string
+	Interval    string
+	FlowEntries uint32
+	EveryExec   bool
+	Check       bool
+	Live        bool
+	Quiet       bool
+
+	given func(flag string) bool
+}
+
+func newRun(io stdio) *cobra.Command {
+	var opts RunOptions
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Watch and record all connections, in the foreground",
+		Long: `Attach to the kernel, then record which program talks to whom until SIGINT or
+SIGTERM, and show it live when standard output is a terminal. The line "ready"
+on standard error says that everything is attached. SIGHUP reads the
+configuration again.
+
+With --state DIR alone nothing outside DIR is needed or touched, and it runs
+beside another instance. Nothing is pinned in the kernel: when it ends, however
+it ends, nothing stays behind.`,
+		Example: `  sudo snitch run
+  sudo snitch run --state /tmp/look --interval 1s
+  sudo snitch run --check && sudo systemctl restart snitch`,
+		Args:              noArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			opts.given = cmd.Flags().Changed
+			return runRun(cmd.Context(), io, opts)
+		},
+	}
+	runFlags(cmd, &opts)
+	return cmd
+}
+
+func runFlags(cmd *cobra.Command, opts *RunOptions) {
+	d := config.Default()
+	f := cmd.Flags()
+	f.StringVar(&opts.Config, "config", "", "configuration file (/etc/snitch/config.yaml, if it is there)")
+	dirFlag(cmd, &opts.State, "state", d.State, "directory of everything that is written")
+	dirFlag(cmd, &opts.Rules, "rules", "", "directory of rules (this build has no policy engine: it must be empty)")
+	choiceFlag(cmd, &opts.Mode, "mode", "audit", "what decisions may do (this build knows audit only)", "audit", "enforce")
+	dirFlag(cmd, &opts.Cgroup, "cgroup", "", "account only sockets whose owner is in this cgroup v2 directory")
+	choiceFlag(cmd, &opts.Tier, "tier", d.Tier, "way of counting", config.Tiers()...)
+	f.StringVar(&opts.Interval, "interval", text.Duration(d.Interval), "time between two writes to the database")
+	f.Uint32Var(&opts.FlowEntries, "flow-entries", d.FlowEntries, "entries of the kernel's flow map")
+	f.BoolVar(&opts.EveryExec, "every-exec", false, "record every program that runs, not only those that connect")
+	f.BoolVar(&opts.Check, "check", false, "load and attach everything, then exit")
+	f.BoolVar(&opts.Live, "live", false, "show connections live, also when standard output is no terminal")
+	f.BoolVarP(&opts.Quiet, "quiet", "q", false, "show no connections, also when standard output is a terminal")
+	complete(cmd, "config", cobra.FixedCompletions([]string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt))
+	complete(cmd, "interval", cobra.FixedCompletions([]string{"1s", "10s", "1m"}, cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "flow-entries", cobra.NoFileCompletions)
+	cmd.MarkFlagsMutuallyExclusive("live", "quiet")
+}
+
+// defaultConfig is read when it is there and no other is named.
+const defaultConfig = "/etc/snitch/config.yaml"
+
+// settings are the configuration with the flags that beat it. A run that names
+// its state directory is apart from the system's daemon, and so does not read
+// the system's configuration either.
+func (o *RunOptions) settings() (config.Config, error) {
+	cfg := config.Default()
+	file, err := o.Config, error(nil)
+	if file == "" && !o.given("state") {
+		file = defaultConfig
+	}
+	if file != "" {
+		cfg, err = config.Load(file)
+		if o.Config == "" && errors.Is(err, fs.ErrNotExist) {
+			cfg, err = config.Default(), nil
+		}
+	}
+	if err != nil {
+		return cfg, usageError(err, "mend the configuration, or name another with --config")
+	}
+	if o.given("state") {
+		cfg.State = o.State
+	}
+	if o.given("cgroup") {
+		cfg.Cgroup = o.Cgroup
+	}
+	if o.given("tier") {
+		cfg.Tier = o.Tier
+	}
+	if o.given("flow-entries") {
+		cfg.FlowEntries = o.FlowEntries
+	}
+	if o.given("every-exec") {
+		cfg.EveryExec = o.EveryExec
+	}
+	if o.given("interval") {
+		if cfg.Interval, err = text.ParseDuration(o.Interval); err != nil || cfg.Interval < 100*time.Millisecond {
+			return cfg, usageError(fmt.Errorf("--interval: %q is no duration of at least 100ms", o.Interval), "say --interval 10s")
+		}
+	}
+	return cfg, nil
+}
+
+// refuse names what the contract has and this build has not.
+func (o *RunOptions) refuse() error {
+	if o.Mode == "enforce" {
+		return lacksError(errors.New("this build has no enforcement yet"), "run it with --mode audit: it records everything and denies nothing")
+	}
+	if o.FlowEntries < 64 || o.FlowEntries > 1<<22 {
+		return usageError(fmt.Errorf("--flow-entries %d is not between 64 and %d", o.FlowEntries, 1<<22), "leave it away for the default")
+	}
+	if o.Rules == "" {
+		return nil
+	}
+	entries, err := os.ReadDir(o.Rules)
+	if err != nil {
+		return usageError(fmt.Errorf("read rules: %w", err), "name a directory with --rules, or leave it away")
+	}
+	if len(entries) > 0 {
+		return lacksError(fmt.Errorf("this build has no policy engine yet, and %s has rules", o.Rules), "leave --rules away: it records everything and denies nothing")
+	}
+	return nil
+}
+
+func runRun(ctx context.Context, io stdio, opts RunOptions) error {
+	if err := opts.refuse(); err != nil {
+		return err
+	}
+	cfg, err := opts.settings()
+	if err != nil {
+		return err
+	}
+	if err := needRoot("snitch run attaches programs to the kernel"); err != nil {
+		return err
+	}
+	if cfg.Cgroup != "" {
+		if info, err := os.Stat(cfg.Cgroup); err != nil || !info.IsDir() {
+			return usageError(fmt.Errorf("--cgroup %s is no directory of a cgroup v2", cfg.Cgroup), "name one below the cgroup2 mount, see 'snitch doctor'")
+		}
+	}
+	if opts.Check {
+		return runCheck(io, cfg)
+	}
+	level := new(slog.LevelVar)
+	setLevel(level, cfg.LogLevel)
+	log := slog.New(slog.NewTextHandler(io.err, &slog.HandlerOptions{Level: level}))
+	s := service{io: io, opts: opts, cfg: cfg, log: log, level: level}
+	return s.run(ctx)
+}
+
+func setLevel(to *slog.LevelVar, name string) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(name)); err == nil { // config knows the names
+		to.Set(level)
+	}
+}
+
+// runCheck proves that this kernel and this configuration work, beside a daemon
+// that runs.
+func runCheck(io stdio, cfg config.Config) error {
+	kernel, err := loadKernel(cfg)
+	if err != nil {
+		return err
+	}
+	tier, n := kernel.Tier(), len(kernel.Mechanisms())
+	if err := kernel.Close(); err != nil {
+		return fmt.Errorf("detach: %w", err)
+	}
+	return write(io.out, fmt.Sprintf("ok: tier %s, %d programs were loaded, attached and removed\n", tier, n))
+}
+
+// loadKernel loads and attaches the kernel side.
+func loadKernel(cfg config.Config) (*bpf.Kernel, error) {
+	tier, err := features.ParseTier(cfg.Tier)
+	if err != nil {
+		return nil, usageError(err, "")
+	}
+	kernel, err := bpf.Load(bpf.Config{Tier: tier, Cgroup: cfg.Cgroup, Filter: cfg.Cgroup != "", FlowEntries: cfg.FlowEntries})
+	if err != nil {
+		return nil, lacksError(fmt.Errorf("attach to the kernel: %w", err), "run 'snitch doctor' to see what this kernel has")
+	}
+	return kernel, nil
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	systemd "github.com/coreos/go-systemd/v22/daemon"
+
+	"snitch/cmd/internal/config"
+	"snitch/cmd/internal/control"
+)
+
+// stopWithin bounds the end: a disk or file system that hangs does not hold it.
+const stopWithin = 4800 * time.Millisecond
+
+// service is the daemon as its surroundings see it: signals, systemd, terminal.
+type service struct {
+	io    stdio
+	opts  RunOptions
+	cfg   config.Config
+	log   *slog.Logger
+	level *slog.LevelVar
+}
+
+// run is the life of the daemon. It returns nil after a stop that was asked
+// for.
+func (s *service) run(ctx context.Context) error {
+	state, err := openState(s.cfg.State)
+	if err != nil {
+		return err
+	}
+	defer state.Close()
+	d, err := assemble(ctx, s.cfg, state, s.log)
+	if err != nil {
+		return err
+	}
+	work, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- d.run(work, func() { s.ready(work, d) }) }()
+	err = s.wait(ctx, done)
+	if errors.Is(err, errLate) {
+		return err // what hangs cannot be closed either
+	}
+	return errors.Join(err, d.close())
+}
+
+// errLate says that the daemon did not end in time.
+var errLate = fmt.Errorf("did not stop within %s: what was not written yet is lost", stopWithin)
+
+// wait waits for the end, and after a signal no longer than stopWithin.
+func (s *service) wait(ctx context.Context, done <-chan error) error {
+	select {
+	case err := <-done:
+		if err == nil {
+			err = errors.New("the daemon ended by itself")
+		}
+		if ctx.Err() != nil {
+			err = nil
+		}
+		return err
+	case <-ctx.Done():
+	}
+	s.notify(systemd.SdNotifyStopping)
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(stopWithin):
+		return errLate
+	}
+}
+
+// ready is called once everything is attached.
+func (s *service) ready(ctx context.Context, d *daemon) {
+	fmt.Fprintln(s.io.err, "ready")
+	s.notify(systemd.SdNotifyReady)
+	go s.signals(ctx)
+	go s.watchdog(ctx, d)
+	if s.opts.Live || !s.opts.Quiet && isTerminal(s.io.out) {
+		go s.live(ctx, d.hub)
+	}
+}
+
+// notify tells systemd, if it started this process.
+func (s *service) notify(state string) {
+	if _, err := systemd.SdNotify(false, state); err != nil {
+		s.log.Warn("systemd could not be told", "state", state, "error", err)
+	}
+}
+
+// signals reloads on SIGHUP until ctx ends.
+func (s *service) signals(ctx context.Context) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			s.notify(systemd.SdNotifyReloading + "\n" + systemd.SdNotifyMonotonicUsec())
+			s.reload()
+			s.notify(systemd.SdNotifyReady)
+		}
+	}
+}
+
+// reload reads the configuration again. What does not load changes nothing;
+// what cannot change while the daemon runs is named.
+func (s *service) reload() {
+	cfg, err := s.opts.settings()
+	if err != nil {
+		s.log.Error("the configuration does not load and was not used", "error", err)
+		return
+	}
+	setLevel(s.level, cfg.LogLevel)
+	s.cfg.LogLevel = cfg.LogLevel
+	if cfg != s.cfg {
+		s.log.Warn("reloaded: the log level counts from now, other changes from the next start")
+		return
+	}
+	s.log.Info("reloaded")
+}
+
+// watchdog pings systemd as long as the monitor turns: a daemon that lives and
+// watches nothing is to be restarted.
+func (s *service) watchdog(ctx context.Context, d *daemon) {
+	every, err := systemd.SdWatchdogEnabled(false)
+	if err != nil {
+		s.log.Warn("systemd's watchdog is not understood", "error", err)
+		return
+	}
+	if every == 0 {
+		return
+	}
+	tick := time.NewTicker(every / 2)
+	defer tick.Stop()
+	last := d.turns()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if now := d.turns(); now != last || s.cfg.DrainInterval >= every/2 {
+				last = now
+				s.notify(systemd.SdNotifyWatchdog)
+			}
+		}
+	}
+}
+
+// live shows connections on standard output until ctx ends.
+func (s *service) live(ctx context.Context, hub *control.Hub) {
+	sub, err := hub.Subscribe()
+	if err != nil {
+		s.log.Warn("no live view", "error", err)
+		return
+	}
+	defer sub.Close()
+	p := &logPrinter{io: s.io, table: newTable(s.io.out, shortTime)}
+	f := follower{printer: p, io: s.io, seen: newSeen(true)}
+	for {
+		messages, err := sub.Next(ctx)
+		if err != nil {
+			return // the end
+		}
+		for _, m := range messages {
+			if err := f.message(m); err != nil {
+				s.log.Warn("live view ended", "error", err)
+				return
+			}
+		}
+	}
+}

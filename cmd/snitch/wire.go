@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"snitch/bpf"
+	"snitch/cmd/internal/broker"
+	"snitch/cmd/internal/config"
+	"snitch/cmd/internal/control"
+	"snitch/monitor"
+	"snitch/monitor/digest"
+	"snitch/monitor/dns"
+	"snitch/monitor/event"
+	"snitch/monitor/process"
+	"snitch/monitor/store"
+)
+
+// daemon is the rooms, joined. Its fields are set by assemble and not changed.
+type daemon struct {
+	cfg      config.Config
+	state    *stateDir
+	log      *slog.Logger
+	started  time.Time
+	users    *users
+	losses   *monitor.Losses
+	broker   *broker.Client
+	reverse  *reverser // nil: off
+	kernel   *bpf.Kernel
+	hasher   *digest.Hasher
+	table    *process.Table
+	names    *dns.Names
+	store    *store.Store
+	hub      *control.Hub
+	listener net.Listener
+	monitor  *monitor.Monitor
+	closers  []func() error // in the order of opening
+}
+
+// assemble opens every room, in the order that the process model wants: the
+// broker before all else; then the kernel side, whose probes start processes;
+// then the seal; then fanotify. On an error it closes what it opened.
+func assemble(ctx context.Context, cfg config.Config, state *stateDir, log *slog.Logger) (d *daemon, err error) {
+	d = &daemon{cfg: cfg, state: state, log: log, started: time.Now(), users: &users{}, losses: monitor.NewLosses()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.close())
+			d = nil
+		}
+	}()
+	for _, open := range []func(context.Context) error{d.openBroker, d.openKernel, d.seal, d.openStore, d.openFacts, d.openControl} {
+		if err := open(ctx); err != nil {
+			return d, err
+		}
+	}
+	d.monitor = monitor.New(monitor.Config{DrainInterval: cfg.DrainInterval, EveryExec: cfg.EveryExec},
+		monitor.Deps{Kernel: d.kernel, Processes: d.table, Names: d.names, Losses: d.losses, Sink: d.publish, Log: log.With("component", "monitor")})
+	return d, nil
+}
+
+func (d *daemon) openBroker(context.Context) error {
+	client, err := broker.Start(broker.Config{Command: []string{wordBroker}, User: helperUser(), Log: d.log, Stderr: os.Stderr})
+	if err != nil {
+		return err
+	}
+	d.broker = client
+	d.closers = append(d.closers, client.Close)
+	if d.cfg.ReverseDNS {
+		d.reverse = &reverser{session: client.Session(broker.ReverseDNS)}
+	}
+	return nil
+}
+
+func (d *daemon) openKernel(context.Context) error {
+	kernel, err := loadKernel(d.cfg)
+	if err != nil {
+		return err
+	}
+	d.kernel = kernel
+	d.closers = append(d.closers, kernel.Close)
+	return nil
+}
+
+// seal gives up every way to start a process. A kernel without seccomp filters
+// leaves it at the rule that no code here does.
+func (d *daemon) seal(context.Context) error {
+	if err := broker.Seal(); err != nil {
+		d.log.Warn("the core could not be sealed against starting processes", "error", err)
+	}
+	return nil
+}
+
+func (d *daemon) openStore(ctx context.Context) error {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return fmt.Errorf("read boot id: %w", err)
+	}
+	s, err := store.Open(ctx, store.Config{Dir: d.state.path, Interval: d.cfg.Interval, MaxAge: d.cfg.Retention.Age, MaxBytes: d.cfg.Retention.Size,
+		Group: d.state.gid, Run: store.Run{Version: build().Version, Tier: d.kernel.Tier().String(), Boot: strings.TrimSpace(string(boot))},
+		Log: d.log.With("component", "store"), Loss: d.losses.Count})
+	switch {
+	case errors.Is(err, store.ErrLocked), errors.Is(err, store.ErrNewer), errors.Is(err, store.ErrForeign):
+		return usageError(err, "")
+	case err != nil:
+		return fmt.Errorf("open database: %w", err)
+	}
+	d.store = s
+	d.closers = append(d.closers, s.Close)
+	return nil
+}
+
+// openFacts opens what knows digests, processes and names.
+func (d *daemon) openFacts(context.Context) (err error) {
+	d.hasher, err = digest.New(digest.Config{Entries: d.cfg.Hash.Entries, MaxSize: d.cfg.Hash.MaxSize, Deadline: d.cfg.Hash.Deadline},
+		digest.Deps{Log: d.log.With("component", "digest"), Loss: d.losses.Count})
+	if err != nil {
+		return fmt.Errorf("prepare hashing: %w", err)
+	}
+	d.closers = append(d.closers, d.hasher.Close)
+	d.table, err = process.New(process.Config{}, process.Deps{Hasher: d.hasher, Log: d.log.With("component", "process"), Loss: d.losses.Count})
+	if err != nil {
+		return fmt.Errorf("prepare process table: %w", err)
+	}
+	d.closers = append(d.closers, func() error { d.table.Close(); return nil })
+	deps := dns.Deps{Log: d.log.With("component", "dns"), Loss: d.losses.Count}
+	if d.reverse != nil {
+		deps.Reverser = d.reverse
+	}
+	if d.names, err = dns.New(dns.Config{}, deps); err != nil {
+		return fmt.Errorf("prepare names: %w", err)
+	}
+	return nil
+}
+
+func (d *daemon) openControl(context.Context) error {
+	d.hub = control.NewHub(d.users.name)
+	l, err := control.Listen(d.state.path, control.Access{Group: d.state.gid})
+	if err != nil {
+		return fmt.Errorf("open control socket: %w", err)
+	}
+	d.listener = l
+	d.closers = append(d.closers, func() error { return control.Remove(d.state.path) })
+	return nil
+}
+
+// publish is the monitor's sink. The store comes first: a feed that begins
+// with a flush then misses nothing.
+func (d *daemon) publish(b monitor.Batch) {
+	slices.SortFunc(b.Connections, func(x, y event.Connection) int { return x.Opened.Compare(y.Opened) })
+	d.store.Append(store.Batch(b))
+	d.hub.Publish(b.Connections)
+}
+
+// run works until ctx ends or a room fails. The monitor ends first, and what
+// it needs for its last rows only after it.
+func (d *daemon) run(ctx context.Context, ready func()) error {
+	rest, endRest := context.WithCancel(context.WithoutCancel(ctx))
+	defer endRest()
+	g, rest := errgroup.WithContext(rest)
+	g.Go(func() error { return d.hasher.Run(rest) })
+	g.Go(func() error { return d.names.Run(rest) })
+	g.Go(func() error { return d.store.Run(rest) })
+	server := control.New(control.Config{Access: control.Access{Group: d.state.gid}, Hub: d.hub, Status: d.status, Flush: d.store.Flush, Log: d.log})
+	g.Go(func() error { return server.Serve(rest, d.listener) })
+	g.Go(func() error {
+		defer endRest()
+		defer d.hub.Close()
+		work, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(rest, cancel)() // another room failed
+		return d.monitor.Run(work, ready)
+	})
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// close closes what was opened, the last first.
+func (d *daemon) close() error {
+	var errs []error
+	for i := len(d.closers) - 1; i >= 0; i-- {
+		errs = append(errs, d.closers[i]())
+	}
+	d.closers = nil
+	return errors.Join(errs...)
+}
+
+// turns counts the monitor's turns: they go on as long as it is well.
+func (d *daemon) turns() uint64 { return d.monitor.Stats().Turns }
