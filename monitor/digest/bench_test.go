@@ -1,9 +1,12 @@
 package digest
 
 import (
+	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
+	"time"
 
 	"snitch/monitor/event"
 )
@@ -55,27 +58,51 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
-// BenchmarkExec is fork, exec and exit of one known program, with and without
-// a running hasher, in turns.
+// BenchmarkExec is fork, exec and exit of a known program from a shell, in
+// pairs without and with a running hasher: the median of the pairs' ratios.
 func BenchmarkExec(b *testing.B) {
-	path := install(b, filepath.Join(b.TempDir(), "prog"), program(b, "true"))
+	known := install(b, filepath.Join(b.TempDir(), "prog"), program(b, "true"))
 	settle()
-	execute := func(b *testing.B) {
-		for b.Loop() {
-			if err := exec.Command(path).Run(); err != nil {
-				b.Fatal(err)
-			}
+	const pairs, executions = 41, 25
+	loop := func() float64 {
+		begun := time.Now()
+		script := `i=0; while [ $i -lt $1 ]; do "$0"; i=$((i+1)); done`
+		if err := exec.Command("/bin/sh", "-c", script, known, fmt.Sprint(executions)).Run(); err != nil {
+			b.Fatal(err)
 		}
+		return float64(time.Since(begun).Microseconds()) / executions
 	}
-	for range 3 {
-		b.Run("base", execute)
-		b.Run("attached", func(b *testing.B) {
-			r := newRig(b, Config{})
-			r.run()
-			for range 3 {
-				r.ask(runOnce(b, path))
+	with := func() float64 {
+		r := newRig(b, Config{})
+		stop := r.run()
+		for range 3 {
+			r.ask(runOnce(b, known))
+		}
+		took := loop()
+		stop()
+		if err := r.Close(); err != nil {
+			b.Fatal(err)
+		}
+		return took
+	}
+	for b.Loop() {
+		var base, attached, ratio []float64
+		for i := range pairs {
+			var plain, watched float64
+			if i%2 == 0 {
+				plain, watched = loop(), with()
+			} else {
+				watched, plain = with(), loop()
 			}
-			execute(b)
-		})
+			base, attached, ratio = append(base, plain), append(attached, watched), append(ratio, watched/plain)
+		}
+		b.ReportMetric(median(base), "base-µs/exec")
+		b.ReportMetric(median(attached), "attached-µs/exec")
+		b.ReportMetric(median(ratio), "attached/base")
 	}
+}
+
+func median(v []float64) float64 {
+	slices.Sort(v)
+	return v[len(v)/2]
 }

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -97,7 +98,7 @@ func TestAnotherImage(t *testing.T) {
 	r := newRig(t, Config{NoFanotify: true})
 	first := program(t, "sleep")
 	path := install(t, filepath.Join(t.TempDir(), "first"), first)
-	settle()
+	time.Sleep(settledMargin + 100*time.Millisecond)
 	cmd := start(t, install(t, filepath.Join(t.TempDir(), "second"), program(t, "sleep")), "60")
 	req := request(t, cmd.Process.Pid, path)
 	wantReason(t, r.ask(req), event.HashVanished)
@@ -113,7 +114,7 @@ func TestPathThatLies(t *testing.T) {
 	r := newRig(t, Config{NoFanotify: true})
 	dir := t.TempDir()
 	path := install(t, filepath.Join(dir, "prog"), program(t, "true"))
-	settle()
+	time.Sleep(settledMargin + 100*time.Millisecond)
 	cmd := start(t, "/bin/sleep", "60")
 	gone := request(t, cmd.Process.Pid, path)
 	gone.ID.PID = 1<<22 + 1 // above pid_max

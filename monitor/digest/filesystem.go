@@ -79,7 +79,7 @@ func familyOfMagic(magic int64) family {
 func familyOfName(name string) family {
 	switch name {
 	case "ext2", "ext3", "ext4", "xfs", "tmpfs", "ramfs", "devtmpfs", "squashfs", "f2fs", "msdos", "vfat", "exfat",
-		"iso9660", "reiserfs", "nilfs2", "udf", "hugetlbfs", "erofs", "jfs", "ntfs3", "hfsplus":
+		"iso9660", "rootfs", "reiserfs", "nilfs2", "udf", "hugetlbfs", "erofs", "jfs", "ntfs3", "hfsplus":
 		return familyLocal
 	case "btrfs", "bcachefs", "zfs":
 		return familyRenumbered

@@ -22,7 +22,7 @@ import (
 func kernelRequest(t *testing.T, pid int, path string) event.HashRequest {
 	t.Helper()
 	req := request(t, pid, path)
-	req.File.Dev, req.File.Inode = mapped(t, pid, filepath.Base(path))
+	req.File.Dev = superblockOf(t, pid)
 	return req
 }
 
@@ -129,7 +129,7 @@ func TestOtherMountNamespace(t *testing.T) {
 	})
 	view := fmt.Sprintf("/proc/%d/root%s/merged/prog", cmd.Process.Pid, dir)
 	req := request(t, cmd.Process.Pid, view)
-	req.File.Dev, req.File.Inode = mapped(t, cmd.Process.Pid, "prog")
+	req.File.Dev = superblockOf(t, cmd.Process.Pid)
 	wantDigest(t, r.ask(req), content)
 	wantDigest(t, r.askFile(view), content)
 	if n := r.Stats().Entries; n != 0 {

@@ -2,7 +2,6 @@ package digest
 
 import (
 	"errors"
-	"time"
 
 	"snitch/monitor/event"
 )
@@ -35,7 +34,7 @@ func (h *Hasher) fly(f *flight) {
 // good. The file is armed before it is compared with itself: whatever changes
 // it later also ends the silence of fanotify.
 func (h *Hasher) attempt(f *flight, g *group) (r event.HashResult, settled bool) {
-	file, begun, before := f.file, time.Now(), f.file.state
+	file, begun, before := f.file, stampClock(), f.file.state
 	sum, err := h.reader.sum(file)
 	if err != nil {
 		if !errors.Is(err, errTooLarge) && !errors.Is(err, errChanged) {

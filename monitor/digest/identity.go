@@ -3,6 +3,8 @@ package digest
 import (
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"snitch/monitor/event"
 )
 
@@ -25,23 +27,30 @@ func stateOf(f event.FileID) state { return state{size: f.Size, mtime: f.Mtime, 
 
 func inodeOf(f event.FileID) inode { return inode{dev: f.Dev, number: f.Inode, kernel: true} }
 
-// Windows in which one more write may leave ctime as it is. Kernels before 6.13
-// stamp with the timer tick, at most 10 ms; a ctime of whole seconds comes from
-// a file system that stores no more (two seconds on FAT).
-const (
-	tickWindow   = 20 * time.Millisecond
-	secondWindow = 2500 * time.Millisecond
-)
+// wholeSeconds is the coarsest grain of a file system that stores no fractions
+// (two seconds on FAT).
+const wholeSeconds = 2 * time.Second
 
-// racy reports whether the state with this ctime may hide a change made around
-// the moment now.
+// racy reports whether a write that happens after the moment now could leave
+// this ctime as it is. now is of the clock that the kernel stamps files with.
+// A ctime in the future (the clock was set back) will be the present once more.
 func racy(ctime int64, now time.Time) bool {
-	window := tickWindow
-	if ctime%int64(time.Second) == 0 {
-		window = secondWindow
-	}
 	age := now.Sub(time.Unix(0, ctime))
-	return age.Abs() <= window
+	if ctime%int64(time.Second) == 0 {
+		return age < wholeSeconds
+	}
+	return age <= 0
+}
+
+// stampClock is the clock of new timestamps: that of the last timer tick, which
+// may be late without bound on a busy virtual machine. Linux 6.13 stamps more
+// finely where somebody looked, never below this.
+func stampClock() time.Time {
+	var now unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &now) != nil {
+		return time.Unix(0, 0) // everything is racy
+	}
+	return time.Unix(now.Unix())
 }
 
 // agreement says how a descriptor compares with what the kernel saw at exec.

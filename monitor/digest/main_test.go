@@ -8,8 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -83,20 +83,23 @@ func (r *rig) loss(c event.LossCause, n uint64) {
 	}
 }
 
-// run starts the readers and waits until they read.
-func (r *rig) run() {
+// run starts the readers and waits until they read. They end with the test, or
+// when the function that it returns is called.
+func (r *rig) run() func() {
 	r.t.Helper()
 	needFanotify(r.t)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(ctx) }()
-	r.t.Cleanup(func() {
+	stop := sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			r.t.Errorf("Run: %v", err)
 		}
 	})
+	r.t.Cleanup(stop)
 	eventually(r.t, "fanotify is read", func() bool { return strings.HasPrefix(r.Stats().Fanotify, "active") })
+	return stop
 }
 
 func needFanotify(t testing.TB) {
@@ -194,7 +197,7 @@ func install(t testing.TB, path string, content []byte) string {
 	return path
 }
 
-func settle() { time.Sleep(2 * tickWindow) }
+func settle() { time.Sleep(25 * time.Millisecond) }
 
 // start runs a program until the test ends.
 func start(t testing.TB, path string, args ...string) *exec.Cmd {
@@ -235,29 +238,32 @@ func fileID(t testing.TB, path string) event.FileID {
 	return event.FileID{Dev: kernelDevice(uint64(st.Dev)), Inode: st.Ino, Size: st.Size, Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano()}
 }
 
-// mapped is the kernel's own device and inode of a process's program, as
-// /proc/PID/maps shows them: also on overlayfs and btrfs.
-func mapped(t testing.TB, pid int, name string) (dev, number uint64) {
+// superblockOf is the device number that the kernel has for a process's
+// program, from the process's own mounts. (/proc/PID/maps has it too, but on an
+// overlay only from Linux 6.8 on.)
+func superblockOf(t testing.TB, pid int) uint64 {
 	t.Helper()
-	// exec tells its parent of success before it maps the program.
-	eventually(t, fmt.Sprintf("process %d maps %s", pid, name), func() bool {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for line := range strings.Lines(string(text)) {
-			f := strings.Fields(line)
-			if len(f) < 6 || filepath.Base(f[5]) != name {
-				continue
-			}
-			var major, minor uint64
-			if _, err := fmt.Sscanf(f[3]+" "+f[4], "%x:%x %d", &major, &minor, &number); err != nil {
-				t.Fatal(err)
-			}
-			dev = major<<20 | minor
-			return true
-		}
-		return false
-	})
-	return dev, number
+	handle, err := unix.Open(fmt.Sprintf("/proc/%d/exe", pid), unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(handle)
+	f, err := os.Open(fmt.Sprintf("/proc/%d/mountinfo", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	list, _, err := parseMountinfo(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := &mountTable{byID: make(map[uint64]mount)}
+	for _, m := range list {
+		table.byID[m.id] = m
+	}
+	m, ok := mountOf(handle, table)
+	if !ok {
+		t.Fatalf("no mount of process %d has its program", pid)
+	}
+	return m.dev
 }

@@ -143,13 +143,14 @@ func TestRacy(t *testing.T) {
 		ctime time.Time
 		want  bool
 	}{
-		"this tick":             {now.Add(-5 * time.Millisecond), true},
+		"this tick":             {now, true},
+		"the tick before":       {now.Add(-time.Millisecond), false},
 		"long ago":              {now.Add(-time.Hour), false},
-		"just old enough":       {now.Add(-21 * time.Millisecond), false},
-		"clock stepped back":    {now.Add(time.Hour), false},
-		"near future":           {now.Add(5 * time.Millisecond), true},
+		"clock was set back":    {now.Add(time.Hour), true},
+		"finer than the tick":   {now.Add(time.Microsecond), true},
 		"whole second, young":   {now.Add(-1500 * time.Millisecond), true},
-		"whole second, settled": {now.Add(-3500 * time.Millisecond), false},
+		"whole second, settled": {now.Add(-2500 * time.Millisecond), false},
+		"whole second to come":  {now.Add(500 * time.Millisecond), true},
 	} {
 		if got := racy(c.ctime.UnixNano(), now); got != c.want {
 			t.Errorf("%s: got %v, want %v", name, got, c.want)

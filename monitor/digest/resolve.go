@@ -77,6 +77,9 @@ func (h *Hasher) lastResort(w *waiter) {
 	h.join(w, o, fastLane, t)
 }
 
+// settledMargin is how late the clock of timestamps is believed to be.
+const settledMargin = time.Second
+
 // settledBefore reports whether a file with this ctime cannot have been written
 // after a process that started at the given CLOCK_BOOTTIME executed it, without
 // a new ctime.
@@ -86,7 +89,7 @@ func settledBefore(ctime int64, start uint64) bool {
 		return false
 	}
 	started := time.Now().Add(-time.Duration(now.Nano() - int64(start)))
-	return started.After(time.Unix(0, ctime)) && !racy(ctime, started)
+	return !racy(ctime, started.Add(-settledMargin))
 }
 
 // resolveScript finds the file behind a path.

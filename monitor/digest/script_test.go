@@ -68,8 +68,8 @@ func TestRootOfProcess(t *testing.T) {
 
 // TestWrittenWhileRead lets a writer go on while the file is hashed.
 func TestWrittenWhileRead(t *testing.T) {
-	r := newRig(t, Config{NoFanotify: true})
-	path := install(t, filepath.Join(t.TempDir(), "busy"), make([]byte, 48<<20))
+	r := newRig(t, Config{NoFanotify: true, Deadline: time.Minute})
+	path := install(t, filepath.Join(t.TempDir(), "busy"), make([]byte, 16<<20))
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +84,7 @@ func TestWrittenWhileRead(t *testing.T) {
 				return
 			default:
 			}
-			_, _ = f.WriteAt([]byte{i}, 47<<20)
+			_, _ = f.WriteAt([]byte{i}, 15<<20)
 			time.Sleep(time.Millisecond)
 		}
 	}()
@@ -111,8 +111,8 @@ func TestYoungFilesAreReadAgain(t *testing.T) {
 }
 
 func TestSameFileIsReadOnce(t *testing.T) {
-	r := newRig(t, Config{NoFanotify: true})
-	const size, askers = 64 << 20, 100
+	r := newRig(t, Config{NoFanotify: true, Deadline: time.Minute})
+	const size, askers = 32 << 20, 100
 	path := install(t, filepath.Join(t.TempDir(), "big"), make([]byte, size))
 	settle()
 	answers := make(chan event.HashResult, askers)
