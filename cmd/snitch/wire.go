@@ -106,7 +106,7 @@ func (d *daemon) openStore(ctx context.Context) error {
 	}
 	s, err := store.Open(ctx, store.Config{Dir: d.state.path, Interval: d.cfg.Interval, MaxAge: d.cfg.Retention.Age, MaxBytes: d.cfg.Retention.Size,
 		Group: d.state.gid, Run: store.Run{Version: build().Version, Tier: d.kernel.Tier().String(), Boot: strings.TrimSpace(string(boot))},
-		Log: d.log.With("component", "store"), Loss: d.losses.Count})
+		Log: d.log.With("component", "store"), Loss: d.losses.Note})
 	switch {
 	case errors.Is(err, store.ErrLocked), errors.Is(err, store.ErrNewer), errors.Is(err, store.ErrForeign):
 		return usageError(err, "")
@@ -155,6 +155,9 @@ func (d *daemon) openControl(context.Context) error {
 // publish is the monitor's sink. The store comes first: a feed that begins
 // with a flush then misses nothing.
 func (d *daemon) publish(b monitor.Batch) {
+	for i := range b.Connections {
+		b.Connections[i].Decision.Mode = event.ModeAudit // there is no policy engine to say so
+	}
 	slices.SortFunc(b.Connections, func(x, y event.Connection) int { return x.Opened.Compare(y.Opened) })
 	d.store.Append(store.Batch(b))
 	d.hub.Publish(b.Connections)
