@@ -71,8 +71,10 @@ func logHelp() string {
 is FIELD OPERATOR VALUE[,VALUE…]; all filters must hold. Fields:
 
 `)
-	for _, f := range query.Fields() {
-		fmt.Fprintf(&b, "  %-14s %s\n", f.Name, f.Help)
+	fields := query.Fields()
+	width := len(slices.MaxFunc(fields, func(x, y query.Field) int { return len(x.Name) - len(y.Name) }).Name)
+	for _, f := range fields {
+		fmt.Fprintf(&b, "  %-*s %s\n", width, f.Name, f.Help)
 	}
 	fmt.Fprintf(&b, `
 With --follow the last %d connections come first (or what --since or --limit

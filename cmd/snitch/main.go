@@ -12,7 +12,11 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
+
+// secondSignal is how long after the first signal another means impatience.
+const secondSignal = time.Second
 
 func main() {
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
@@ -25,8 +29,10 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	// A second signal finds the default handler again and ends the wait.
-	context.AfterFunc(ctx, stop)
+	// A second signal finds the default handler again and ends the wait. Not at
+	// once: timeout(1) and some service managers send the first one twice, to
+	// the process and to its group.
+	context.AfterFunc(ctx, func() { time.AfterFunc(secondSignal, stop) })
 	root := newRoot(stdio{in: stdin, out: stdout, err: stderr})
 	root.SetArgs(args)
 	return report(stderr, root.ExecuteContext(ctx))

@@ -12,12 +12,16 @@ import (
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 
+	"snitch/cmd/internal/broker"
 	"snitch/cmd/internal/config"
 	"snitch/cmd/internal/control"
 )
 
 // stopWithin bounds the end: a disk or file system that hangs does not hold it.
 const stopWithin = 4800 * time.Millisecond
+
+// settled is how long after ready what starting needed is no longer used.
+const settled = 2 * time.Second
 
 // service is the daemon as its surroundings see it: signals, systemd, terminal.
 type service struct {
@@ -80,10 +84,18 @@ func (s *service) wait(ctx context.Context, done <-chan error) error {
 func (s *service) ready(ctx context.Context, d *daemon) {
 	fmt.Fprintln(s.io.err, "ready")
 	s.notify(systemd.SdNotifyReady)
+	time.AfterFunc(settled, s.trim)
 	go s.signals(ctx)
 	go s.watchdog(ctx, d)
 	if s.opts.Live || !s.opts.Quiet && isTerminal(s.io.out) {
 		go s.live(ctx, d.hub)
+	}
+}
+
+// trim gives back what loading needed.
+func (s *service) trim() {
+	if err := broker.Trim(); err != nil {
+		s.log.Debug("memory was not given back", "error", err)
 	}
 }
 

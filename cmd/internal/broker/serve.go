@@ -63,6 +63,7 @@ func Serve(args, helper []string) error {
 	if err := s.tell(answer{Event: eventReady}); err != nil {
 		return err
 	}
+	_ = Trim() // it runs as well with more memory
 	return s.loop()
 }
 
