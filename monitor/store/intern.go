@@ -22,14 +22,13 @@ const (
 type textKey [16]byte
 
 func keyOf(parts ...string) textKey {
-	h := sha256.New()
-	var length [8]byte
+	buf := make([]byte, 0, 256) // on the stack, for all but long command lines
 	for _, p := range parts {
-		binary.BigEndian.PutUint64(length[:], uint64(len(p)))
-		h.Write(length[:])
-		h.Write([]byte(p))
+		buf = binary.AppendUvarint(buf, uint64(len(p)))
+		buf = append(buf, p...)
 	}
-	return textKey(h.Sum(nil)[:16])
+	sum := sha256.Sum256(buf)
+	return textKey(sum[:16])
 }
 
 // tuple is a row of numbers, with the table that it belongs to.

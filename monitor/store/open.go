@@ -72,7 +72,8 @@ func (s *Store) begin(ctx context.Context, c *conn) error {
 	if err != nil {
 		return err
 	}
-	w := &writer{c: c, file: file, intern: newInterner(c), run: s.run}
+	w := &writer{c: c, file: file, intern: newInterner(c), run: s.run,
+		inserts: newBulk(c, insertConnection, connectionColumns, ""), upserts: newBulk(c, addSum, sumColumns, mergeSum)}
 	if err := w.load(s.cfg); err != nil {
 		return err
 	}

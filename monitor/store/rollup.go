@@ -20,7 +20,7 @@ type sumKey struct {
 type sum struct{ sent, received, connections int64 }
 
 // sums are what one transaction adds to the rollups.
-type sums map[sumKey]sum
+type sums map[sumKey]*sum
 
 // add adds the new bytes of a connection to the sums of every dimension.
 func (s sums) add(c *event.Connection, r *refs, minute int64, delta totals, fresh bool) {
@@ -48,13 +48,20 @@ func (s sums) add(c *event.Connection, r *refs, minute int64, delta totals, fres
 	} {
 		at := sumKey{k.dim, bucket, k.key}
 		have := s[at]
-		s[at] = sum{have.sent + n.sent, have.received + n.received, have.connections + n.connections}
+		if have == nil {
+			have = new(sum)
+			s[at] = have
+		}
+		have.sent, have.received, have.connections = have.sent+n.sent, have.received+n.received, have.connections+n.connections
 	}
 }
 
-const addSum = `INSERT INTO rollup (dim, res, bucket, key, sent, received, connections) VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (dim, res, bucket, key) DO UPDATE SET
+const (
+	addSum     = "INSERT INTO rollup (dim, res, bucket, key, sent, received, connections)"
+	sumColumns = 7
+	mergeSum   = `ON CONFLICT (dim, res, bucket, key) DO UPDATE SET
 sent = sent + excluded.sent, received = received + excluded.received, connections = connections + excluded.connections`
+)
 
 // flushSums writes the sums in the order of the table. A minute whose hour (or
 // an hour whose day) was added up already goes there too.
@@ -67,28 +74,32 @@ func (t *txn) flushSums() error {
 		return cmp.Or(cmp.Compare(a.dim, b.dim), cmp.Compare(a.bucket, b.bucket), cmp.Compare(a.key, b.key))
 	})
 	for _, k := range keys {
-		if err := t.addSum(schema.Minute, k, t.sums[k]); err != nil {
+		n := *t.sums[k]
+		if err := t.addSum(schema.Minute, k, n); err != nil {
 			return err
 		}
 		if k.bucket >= t.w.fold.hours {
 			continue
 		}
-		if err := t.addSum(schema.Hour, k, t.sums[k]); err != nil {
+		if err := t.addSum(schema.Hour, k, n); err != nil {
 			return err
 		}
 		if k.bucket >= t.w.fold.days {
 			continue
 		}
-		if err := t.addSum(schema.Day, k, t.sums[k]); err != nil {
+		if err := t.addSum(schema.Day, k, n); err != nil {
 			return err
 		}
+	}
+	if err := t.w.upserts.flush(); err != nil {
+		return fmt.Errorf("add to rollup: %w", err)
 	}
 	return nil
 }
 
 func (t *txn) addSum(res schema.Resolution, k sumKey, n sum) error {
 	bucket := floor(k.bucket, res.Seconds())
-	if _, err := t.w.c.exec(addSum, int64(k.dim), int64(res), bucket, k.key, n.sent, n.received, n.connections); err != nil {
+	if err := t.w.upserts.add(int64(k.dim), int64(res), bucket, k.key, n.sent, n.received, n.connections); err != nil {
 		return fmt.Errorf("add to rollup: %w", err)
 	}
 	return nil
@@ -111,11 +122,9 @@ type fold struct{ hours, days int64 }
 // last minute need no extra write then.
 const foldDelay = 2 * time.Minute
 
-const foldSums = `INSERT INTO rollup (dim, res, bucket, key, sent, received, connections)
+const foldSums = addSum + `
 SELECT dim, ?, ?, key, sum(sent), sum(received), sum(connections) FROM rollup
-WHERE dim = ? AND res = ? AND bucket >= ? AND bucket < ? GROUP BY key
-ON CONFLICT (dim, res, bucket, key) DO UPDATE SET
-sent = sent + excluded.sent, received = received + excluded.received, connections = connections + excluded.connections`
+WHERE dim = ? AND res = ? AND bucket >= ? AND bucket < ? GROUP BY key ` + mergeSum
 
 // foldNext adds up one hour or one day that has ended; done is true when there
 // is none.

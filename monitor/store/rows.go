@@ -2,6 +2,7 @@ package store
 
 import (
 	"net/netip"
+	"slices"
 
 	"snitch/monitor/event"
 	"snitch/monitor/store/schema"
@@ -12,8 +13,10 @@ const detailBytes = 512
 
 const insertConnection = `INSERT INTO connection (last, process, pid, context, direction, family, proto,
 laddr, lport, raddr, rport, domain, domain_source, domain_age, sni, country, sent, received, packets,
-result, closed, existing, decision, novelty, opened, run, id)
-VALUES (?,?,?,?,?,?,?, ?,?,?,?,?,?,?,?,?,?,?,?, ?,?,?,?,?,?,?,?)`
+result, closed, existing, decision, novelty, opened, run, id)`
+
+// connectionColumns is how many columns insertConnection names.
+const connectionColumns = 27
 
 const updateConnection = `UPDATE connection SET last=?, process=?, pid=?, context=?, direction=?, family=?, proto=?,
 laddr=?, lport=?, raddr=?, rport=?, domain=?, domain_source=?, domain_age=?, sni=?, country=?, sent=?, received=?, packets=?,
@@ -23,11 +26,22 @@ WHERE opened=? AND run=? AND id=?`
 // refs are the numbers of the interned parts of a connection; 0 is none.
 type refs struct {
 	lineage
-	context, cgroup               int64
+	actorRefs
+	decisionRefs
 	laddr, raddr                  int64
 	domain, sni, country, novelty int64
-	decision, rule                int64
 }
+
+// actor is who acted and where.
+type actor struct {
+	uid, netns uint32
+	cgroup     event.Cgroup
+}
+
+type (
+	actorRefs    struct{ context, cgroup int64 }
+	decisionRefs struct{ decision, rule int64 }
+)
 
 // connection inserts or updates the row of one snapshot and adds what is new
 // to the sums of its minute.
@@ -77,6 +91,9 @@ func (t *txn) put(c *event.Connection, r *refs, now written, known bool) error {
 		int64(c.Result), flag(now.closed), flag(c.Existing), r.decision, orNull(r.novelty),
 		now.opened, t.w.run, int64(c.ID)}
 	if known {
+		if err := t.w.inserts.flush(); err != nil { // it may be among them
+			return err
+		}
 		res, err := t.w.c.exec(updateConnection, args[:]...)
 		if err != nil {
 			return err
@@ -88,8 +105,7 @@ func (t *txn) put(c *event.Connection, r *refs, now written, known bool) error {
 		// The row was purged meanwhile: it lives on as a new one.
 	}
 	t.inserted++
-	_, err := t.w.c.exec(insertConnection, args[:]...)
-	return err
+	return t.w.inserts.add(args[:]...)
 }
 
 // refer interns the parts of c.
@@ -100,10 +116,10 @@ func (t *txn) refer(c *event.Connection) (r refs, err error) {
 			return r, err
 		}
 	}
-	if r.context, r.cgroup, err = in.context(c.UID, c.NetNS, &c.Cgroup); err != nil {
+	if r.actorRefs, err = t.actor(actor{c.UID, c.NetNS, c.Cgroup}); err != nil {
 		return r, err
 	}
-	if r.decision, r.rule, err = in.decision(&c.Decision); err != nil {
+	if r.decisionRefs, err = t.decide(&c.Decision); err != nil {
 		return r, err
 	}
 	for _, a := range [...]struct {
@@ -155,18 +171,44 @@ func (t *txn) process(p *event.Process) (lineage, error) {
 	return l, err
 }
 
+// actor interns a once per transaction.
+func (t *txn) actor(a actor) (r actorRefs, err error) {
+	if r, ok := t.actors[a]; ok {
+		return r, nil
+	}
+	r.context, r.cgroup, err = t.w.intern.context(a.uid, a.netns, &a.cgroup)
+	if err == nil {
+		t.actors[a] = r
+	}
+	return r, err
+}
+
+// decide interns d unless it is the same as the last one, as it mostly is.
+func (t *txn) decide(d *event.Decision) (r decisionRefs, err error) {
+	last := &t.decided
+	if t.decision.decision != 0 && last.Action == d.Action && last.Would == d.Would && last.Mode == d.Mode &&
+		last.Rule == d.Rule && last.Revision == d.Revision && slices.Equal(last.Matches, d.Matches) {
+		return t.decision, nil
+	}
+	r.decision, r.rule, err = t.w.intern.decision(d)
+	if err == nil {
+		t.decided, t.decision = *d, r
+	}
+	return r, err
+}
+
 func (t *txn) exec(e event.ExecSeen) error {
 	l, err := t.process(e.Process)
 	if err != nil {
 		return err
 	}
-	context, _, err := t.w.intern.context(e.Process.UID, e.Process.NetNS, &e.Process.Cgroup)
+	a, err := t.actor(actor{e.Process.UID, e.Process.NetNS, e.Process.Cgroup})
 	if err != nil {
 		return err
 	}
 	t.execs++
 	_, err = t.w.c.exec("INSERT INTO exec_log (time, run, id, process, pid, context) VALUES (?, ?, ?, ?, ?, ?)",
-		schema.FromTime(e.Time), t.w.run, t.execs, l.process, int64(e.Process.ID.PID), context)
+		schema.FromTime(e.Time), t.w.run, t.execs, l.process, int64(e.Process.ID.PID), a.context)
 	return err
 }
 

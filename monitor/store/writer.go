@@ -15,9 +15,12 @@ type writer struct {
 	c      *conn
 	file   fileID
 	intern *interner
-	run    int64
-	fold   fold
-	gc     collector
+	// inserts and upserts are empty outside of a transaction.
+	inserts *bulk // rows of connection
+	upserts *bulk // rows of rollup
+	run     int64
+	fold    fold
+	gc      collector
 
 	batch  int64 // number of the last batch
 	execs  int64 // numbers the rows of exec_log in this run
@@ -105,7 +108,11 @@ type txn struct {
 	inserted, updated    int64
 	total                totals
 
+	// What was interned in this transaction, so that a row costs few look-ups.
 	processes map[*event.Process]lineage
+	actors    map[actor]actorRefs
+	decided   event.Decision // the last one, and its numbers
+	decision  decisionRefs
 }
 
 // write writes work in one transaction. After an error the file is as before,
@@ -113,12 +120,14 @@ type txn struct {
 func (w *writer) write(work *work, now time.Time) (*txn, error) {
 	work.next = make(map[uint64]written, len(work.rows))
 	t := &txn{w: w, work: work, sums: make(sums), batch: w.batch + 1, execs: w.execs, losses: w.losses,
-		processes: make(map[*event.Process]lineage)}
+		processes: make(map[*event.Process]lineage), actors: make(map[actor]actorRefs)}
 	err := w.c.transaction(func() error {
 		return errors.Join(t.connections(), t.seenExecs(), t.lost(), t.flushSums(), t.finish(now))
 	})
 	if err != nil {
 		w.intern.clear() // it may know rows that are gone again
+		w.inserts.reset()
+		w.upserts.reset()
 	}
 	return t, err
 }
@@ -144,6 +153,9 @@ func (t *txn) connections() error {
 		if err := t.connection(&t.work.rows[i]); err != nil {
 			return fmt.Errorf("write connection: %w", err)
 		}
+	}
+	if err := t.w.inserts.flush(); err != nil {
+		return fmt.Errorf("write connection: %w", err)
 	}
 	return nil
 }
