@@ -81,7 +81,6 @@ func runFlags(cmd *cobra.Command, opts *RunOptions) {
 	complete(cmd, "config", cobra.FixedCompletions([]string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt))
 	complete(cmd, "interval", cobra.FixedCompletions([]string{"1s", "10s", "1m"}, cobra.ShellCompDirectiveNoFileComp))
 	complete(cmd, "flow-entries", cobra.NoFileCompletions)
-	cmd.MarkFlagsMutuallyExclusive("live", "quiet")
 }
 
 // defaultConfig is read when it is there and no other is named.
@@ -128,10 +127,14 @@ func (o *RunOptions) settings() (config.Config, error) {
 	return cfg, nil
 }
 
-// refuse names what the contract has and this build has not.
+// refuse names what contradicts itself, and what the contract has and this
+// build has not.
 func (o *RunOptions) refuse() error {
 	if o.Mode == "enforce" {
 		return lacksError(errors.New("this build has no enforcement yet"), "run it with --mode audit: it records everything and denies nothing")
+	}
+	if o.Live && o.Quiet {
+		return usageError(errors.New("--live and --quiet contradict each other"), "leave one of them away")
 	}
 	if o.FlowEntries < 64 || o.FlowEntries > 1<<22 {
 		return usageError(fmt.Errorf("--flow-entries %d is not between 64 and %d", o.FlowEntries, 1<<22), "leave it away for the default")

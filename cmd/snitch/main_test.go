@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"snitch/cmd/internal/control"
+	"snitch/monitor/event"
+	"snitch/monitor/store"
+)
+
+// TestMain makes the test binary snitch when it is started under that name: by
+// the stories, and by snitch itself for its broker and helpers.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"snitch": main,
+		"talk":   func() { os.Exit(talk(os.Args[1:])) },
+	})
+}
+
+// TestStories runs testdata/*.txtar, one story of a user each.
+func TestStories(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"seed":    seed,
+			"waitrun": waitRun,
+			"hostile": hostile,
+		},
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("NO_COLOR", "1")
+			env.Setenv("TZ", "UTC")
+			return nil
+		},
+	})
+}
+
+// seed writes a database: seed DIR.
+func seed(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: seed DIR")
+	}
+	ts.Check(seedDatabase(ts.MkAbs(args[0])))
+}
+
+// The records of the seeded database. The last one is as hostile as a process
+// can make it.
+func seeded() []event.Connection {
+	at := time.Date(2026, 7, 1, 8, 0, 0, 0, time.UTC)
+	bash := &event.Process{ID: event.ProcessID{PID: 10, Exec: 1, Start: 1}, Name: "bash", Args: []string{"bash"},
+		Executable: event.Executable{Path: "/usr/bin/bash", Kind: event.ExecutableFile, Reason: event.HashUnreadable}}
+	curl := &event.Process{ID: event.ProcessID{PID: 11, Exec: 2, Start: 2}, Name: "curl", Args: []string{"curl", "https://example.org"}, Parent: bash,
+		Executable: event.Executable{Path: "/usr/bin/curl", Kind: event.ExecutableFile, SHA256: event.Digest{0xab, 0xcd}, Reason: event.HashKnown}}
+	evil := &event.Process{ID: event.ProcessID{PID: 12, Exec: 3, Start: 3}, Name: "a\x1b[2Jb", Args: []string{"\u202egpj.exe", "\x07\u009b31m"}, Parent: curl,
+		Executable: event.Executable{Path: "/tmp/\x1b]0;pwned\x07\u202ex\nfake line", Kind: event.ExecutableFile, Reason: event.HashVanished}}
+	connection := func(id uint64, p *event.Process, minutes int, remote string, sent, received uint64) event.Connection {
+		opened := at.Add(time.Duration(minutes) * time.Minute)
+		return event.Connection{ID: id, Process: p, Opened: opened, Last: opened.Add(time.Second), Direction: event.Out, Family: event.AFInet, Proto: event.ProtoTCP,
+			Local: netip.MustParseAddrPort("192.0.2.7:40000"), Remote: netip.MustParseAddrPort(remote), Sent: sent, Received: received,
+			Packets: 2, Result: event.ResultClosed, Closed: true, Decision: event.Decision{Mode: event.ModeAudit}}
+	}
+	out := []event.Connection{connection(1, curl, 0, "198.51.100.1:443", 1200, 3_400_000), connection(2, curl, 1, "198.51.100.2:80", 10, 0), connection(3, evil, 2, "203.0.113.9:6667", 7, 8)}
+	out[0].Name = event.Name{Domain: "example.org", Source: event.NameDNS, At: at}
+	out[1].Result = event.ResultRefused
+	out[2].Name = event.Name{Domain: "evil.example", Source: event.NameReverse, At: at}
+	return out
+}
+
+func seedDatabase(dir string) error {
+	s, err := store.Open(context.Background(), store.Config{Dir: dir, Group: -1, Run: store.Run{Version: "test", Tier: "reference", Boot: "b"}})
+	if err != nil {
+		return err
+	}
+	s.Append(store.Batch{Time: time.Now(), Connections: seeded()})
+	return errors.Join(s.Flush(context.Background()), s.Close())
+}
+
+// waitRun waits until a daemon answers: waitrun DIR. Negated, until none does.
+func waitRun(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: waitrun DIR")
+	}
+	client := control.NewClient(ts.MkAbs(args[0]))
+	var err error
+	for range 300 {
+		if _, err = client.Status(context.Background()); (err == nil) != neg {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	ts.Fatalf("status of the daemon: %v", err)
+}
+
+// hostile fails when the last output has anything that moves a terminal.
+func hostile(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		for _, r := range ts.ReadFile(name) {
+			if r != '\n' && (r < 0x20 || r >= 0x7f && r < 0xa0 || r == '\u202e') {
+				ts.Fatalf("%s has %U", name, r)
+			}
+		}
+	}
+}
+
+// talk moves an exact number of bytes over loopback TCP and tells where: talk
+// SENT RECEIVED.
+func talk(args []string) int {
+	var sent, received int
+	if _, err := fmt.Sscan(strings.Join(args, " "), &sent, &received); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitUsage
+	}
+	port, err := exchange(sent, received)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitNo
+	}
+	fmt.Println(port)
+	return exitDone
+}
+
+// exchange is one connection to itself; port is that of the listener.
+func exchange(sent, received int) (port int, err error) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	served := make(chan error, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err == nil {
+			_, err = io.CopyN(io.Discard, conn, int64(sent))
+		}
+		if err == nil {
+			_, err = conn.Write(make([]byte, received))
+		}
+		if conn != nil {
+			err = errors.Join(err, conn.Close())
+		}
+		served <- err
+	}()
+	conn, err := net.Dial("tcp4", l.Addr().String())
+	if err != nil {
+		return 0, err
+	}
+	_, err = conn.Write(make([]byte, sent))
+	if err == nil {
+		_, err = io.Copy(io.Discard, conn)
+	}
+	return l.Addr().(*net.TCPAddr).Port, errors.Join(err, conn.Close(), <-served)
+}
+
+// tempState is a state directory that others may not write to.
+func tempState(t *testing.T) string {
+	t.Helper()
+	return filepath.Join(t.TempDir(), "state")
+}
