@@ -9,12 +9,15 @@ type HashRequest struct {
 }
 
 // HashResult is the answer to a HashRequest. SHA256 is zero unless Reason is
-// HashKnown.
+// HashKnown. An answer HashPending is followed by one other answer, and an
+// answer HashDeadline by a last one whenever the file system gives it after all.
 type HashResult struct {
 	SHA256 Digest
 	Reason HashReason
 	// Path is what readlink of the hashed descriptor showed, a deleted suffix
-	// left as it was; "" when no descriptor was open.
+	// left as it was; "" when no descriptor was open. From the cache it is the
+	// path of the descriptor that was read then: a hard link of the file, or a
+	// directory renamed since, shows another one.
 	Path  string
 	Links uint64 // st_nlink of the hashed descriptor, 0 when deleted or a memfd; valid when Path is set
 }
