@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"snitch/monitor/event"
 )
 
@@ -109,7 +111,8 @@ func New(cfg Config, deps Deps) (*Hasher, error) {
 	return h, nil
 }
 
-// openGroups attaches fanotify to the root file system; Run adds the others.
+// openGroups attaches fanotify to the file systems that can be reached without
+// waiting for one; Run adds the others.
 func (h *Hasher) openGroups() {
 	if h.cfg.NoFanotify {
 		h.noGroups = "switched off"
@@ -129,9 +132,7 @@ func (h *Hasher) openGroups() {
 	}
 	if t := h.mounts.current(); t != nil {
 		for _, m := range t.list {
-			if m.point == "/" {
-				h.watchMount(m)
-			}
+			h.watchMount(m, true)
 		}
 	}
 }
@@ -147,11 +148,20 @@ func (h *Hasher) groupOf(f family) *group {
 	return h.groups[0]
 }
 
-func (h *Hasher) watchMount(m mount) {
-	if g := h.groupOf(m.family); g != nil {
-		if err := g.watchPath(m.point); err != nil {
-			h.log.Debug("file system not watched", "path", m.point, "error", err)
-		}
+// watchMount marks the file system of a mount. With cached it never waits: a
+// mount point may lie below a server that does not answer.
+func (h *Hasher) watchMount(m mount, cached bool) {
+	g := h.groupOf(m.family)
+	if g == nil {
+		return
+	}
+	handle, err := lookup(m.point, cached)
+	if err == nil {
+		err = g.watchPath(descriptorPath(handle))
+		_ = unix.Close(handle)
+	}
+	if err != nil {
+		h.log.Debug("file system not watched", "path", m.point, "error", err)
 	}
 }
 
@@ -187,7 +197,7 @@ func (h *Hasher) Run(ctx context.Context) error {
 func (h *Hasher) followMounts(ctx context.Context) {
 	err := h.mounts.watch(ctx, func(t *mountTable) {
 		for _, m := range t.list {
-			h.watchMount(m)
+			h.watchMount(m, false)
 		}
 	})
 	if err != nil {

@@ -30,6 +30,13 @@ var errOtherLane = errors.New("file belongs to another lane")
 // cached it never waits: errWouldWait where it would have to, or where the
 // kernel cannot promise (before 5.12).
 func lookup(path string, cached bool) (int, error) {
+	if ownDescriptor(path) { // RESOLVE_CACHED refuses such links, which never wait
+		fd, err := open(path, unix.O_PATH|unix.O_CLOEXEC)
+		if err != nil {
+			return -1, fmt.Errorf("find %q: %w", path, err)
+		}
+		return fd, nil
+	}
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC}
 	base := unix.AT_FDCWD
 	if root, rest, ok := splitRoot(path); ok {
@@ -56,6 +63,13 @@ func lookup(path string, cached bool) (int, error) {
 		return -1, errWouldWait
 	}
 	return -1, fmt.Errorf("find %q: %w", path, err)
+}
+
+// ownDescriptor reports whether path is /proc/self/fd/N.
+func ownDescriptor(path string) bool {
+	number, ok := strings.CutPrefix(path, "/proc/self/fd/")
+	_, err := strconv.ParseUint(number, 10, 31)
+	return ok && err == nil
 }
 
 // splitRoot cuts "/proc/PID/root" from a path.

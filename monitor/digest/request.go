@@ -11,8 +11,9 @@ import (
 // Executable answers what file req.ID executed. With true the result is final
 // and done is not called. With false the result is HashPending, and done is
 // called with the answer from another goroutine, once; when that answer was
-// HashDeadline, it is called a second and last time if the file is read after
-// all. Close answers what is open with HashDeadline. done must not block; it may
+// HashDeadline, it is called a second and last time with the final answer,
+// whenever the file system gives it, except when Close comes first. Close
+// answers with HashDeadline what has no answer yet. done must not block; it may
 // run before Executable has returned.
 //
 // Path and Links of a result from the cache are those of the descriptor that

@@ -34,7 +34,12 @@ func TestScriptPaths(t *testing.T) {
 		t.Fatal(err)
 	}
 	settle()
-	for _, path := range []string{script, link, "/proc/self/root" + script, "/proc/" + self() + "/root" + link} {
+	f, err := os.Open(script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, path := range []string{script, link, descriptorPath(int(f.Fd())), "/proc/self/root" + script, "/proc/" + self() + "/root" + link} {
 		got := r.askFile(path)
 		wantDigest(t, got, content)
 		if got.Path != script {
