@@ -102,7 +102,7 @@ func (d Diagnosis) String() string {
 	fmt.Fprintf(&b, "lockdown   %s\n", d.Lockdown)
 	cgroup := d.Cgroup2
 	if cgroup == "" {
-		cgroup = "not mounted"
+		cgroup = "not mounted: snitch mounts it for itself"
 	}
 	if d.Hybrid {
 		cgroup += " (beside cgroup v1)"
