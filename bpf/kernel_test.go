@@ -15,7 +15,7 @@ import (
 // enter moves this process into a cgroup of the test's own, and back at its end.
 func enter(t testing.TB) string {
 	t.Helper()
-	root, err := cgroupRoot()
+	root, err := bpftest.CgroupRoot()
 	if err != nil {
 		t.Fatal(err)
 	}

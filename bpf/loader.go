@@ -88,13 +88,6 @@ func (cfg *Config) complete() error {
 		cfg.Tier = best
 	}
 	cfg.hooks = chooseHooks(cfg.Tier, report)
-	if cfg.Cgroup == "" {
-		root, err := cgroupRoot()
-		if err != nil {
-			return err
-		}
-		cfg.Cgroup = root
-	}
 	return nil
 }
 
@@ -161,6 +154,14 @@ func (k *Kernel) load(cfg Config, spec *ebpf.CollectionSpec) (err error) {
 		if err := k.setScope(cfg.Cgroup); err != nil {
 			return err
 		}
+	}
+	if cfg.Cgroup == "" {
+		root, err := features.OpenCgroupRoot()
+		if err != nil {
+			return fmt.Errorf("find cgroups: %w", err)
+		}
+		defer root.Close() // what is attached stays so
+		cfg.Cgroup = root.Path
 	}
 	return k.attachAll(cfg)
 }

@@ -28,7 +28,7 @@ func Detect(ctx context.Context) Report {
 	start := time.Now()
 	report := Report{Host: readHost()}
 	if !allKnown() {
-		remember(probeAll(ctx, report.Cgroup2))
+		remember(probeHere(ctx))
 	}
 	for _, f := range All() {
 		r := known.results[f]
@@ -58,6 +58,17 @@ func remember(results []Result) {
 			known.results[r.Feature] = r
 		}
 	}
+}
+
+// probeHere probes with this host's cgroups. Without them their hooks stay
+// unknown, the rest does not.
+func probeHere(ctx context.Context) []Result {
+	root, err := OpenCgroupRoot()
+	if err != nil {
+		return probeAll(ctx, "")
+	}
+	defer root.Close()
+	return probeAll(ctx, root.Path)
 }
 
 func probeAll(ctx context.Context, cgroup2 string) []Result {
