@@ -378,3 +378,26 @@ func TestQueueIsBounded(t *testing.T) {
 		t.Errorf("%d losses counted, want 1", n)
 	}
 }
+
+// TestLaneOfStuckServer: the way to a file is judged without opening it.
+func TestLaneOfStuckServer(t *testing.T) {
+	f := mountFuse(t, "0")
+	defer f.release(t)
+	r := newRig(t, Config{NoFanotify: true})
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(filepath.Join(f.dir, "stall"), link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(filepath.Join(f.dir, "stall")); err != nil {
+		t.Fatal(err)
+	}
+	_, fit, err := openScript(link, fastLane, r.table())
+	if !errors.Is(err, errOtherLane) || fit.fast {
+		t.Errorf("got %v, lane %+v, want another lane", err, fit)
+	}
+	o, _, err := openScript("/bin/sleep", fastLane, r.table())
+	if err != nil {
+		t.Fatalf("a file on a disk: %v", err)
+	}
+	o.close()
+}

@@ -27,9 +27,9 @@ func stateOf(f event.FileID) state { return state{size: f.Size, mtime: f.Mtime, 
 
 func inodeOf(f event.FileID) inode { return inode{dev: f.Dev, number: f.Inode, kernel: true} }
 
-// wholeSeconds is the coarsest grain of a file system that stores no fractions
+// coarsestGrain is the coarsest grain of a file system that stores no fractions
 // (two seconds on FAT).
-const wholeSeconds = 2 * time.Second
+const coarsestGrain = 2 * time.Second
 
 // racy reports whether a write that happens after the moment now could leave
 // this ctime as it is. now is of the clock that the kernel stamps files with.
@@ -37,7 +37,7 @@ const wholeSeconds = 2 * time.Second
 func racy(ctime int64, now time.Time) bool {
 	age := now.Sub(time.Unix(0, ctime))
 	if ctime%int64(time.Second) == 0 {
-		return age < wholeSeconds
+		return age < coarsestGrain
 	}
 	return age <= 0
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -61,7 +60,7 @@ type rig struct {
 func newRig(t testing.TB, cfg Config) *rig {
 	t.Helper()
 	r := &rig{t: t}
-	h, err := New(cfg, Deps{Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Loss: r.loss})
+	h, err := New(cfg, Deps{Log: slog.New(slog.DiscardHandler), Loss: r.loss})
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}

@@ -135,3 +135,29 @@ func TestSameFileIsReadOnce(t *testing.T) {
 		t.Errorf("%d bytes read for %d requests, want %d", s.Bytes, askers, size)
 	}
 }
+
+// TestCloseWithReadsThatWait leaves reads in the queue: TestMain finds their
+// descriptors if Close does not close them.
+func TestCloseWithReadsThatWait(t *testing.T) {
+	r := newRig(t, Config{NoFanotify: true, Workers: 1})
+	const scripts = 20
+	dir, answers := t.TempDir(), make(chan event.HashResult, scripts)
+	for i := range scripts {
+		path := install(t, filepath.Join(dir, string(rune('a'+i))), make([]byte, 16<<20))
+		if _, ok := r.File(path, func(v event.HashResult) { answers <- v }); ok {
+			t.Fatal("answered at once")
+		}
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	missing := 0
+	for range scripts {
+		if v := <-answers; v.Reason == event.HashDeadline {
+			missing++
+		}
+	}
+	if missing == 0 {
+		t.Error("every file was read: this test proves nothing")
+	}
+}

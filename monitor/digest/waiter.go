@@ -9,10 +9,9 @@ import (
 
 // waiter is one request without a final answer.
 type waiter struct {
-	req    event.HashRequest
-	path   string // a script; "" for an executable
-	done   func(event.HashResult)
-	parked time.Time // when it began to wait for the fanotify readers
+	req  event.HashRequest
+	path string // a script; "" for an executable
+	done func(event.HashResult)
 
 	// answers orders the callbacks: the final answer comes last. It is held
 	// while done runs, so that an expiry cannot be overtaken.
