@@ -50,6 +50,11 @@ func dial(path string) (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
+	// Without its side files a reader that may not write in the directory
+	// could not open the database once the daemon has ended.
+	if _, err := raw.(sqlite.FileControl).FileControlPersistWAL("main", 1); err != nil {
+		return nil, errors.Join(fmt.Errorf("keep log of %s: %w", path, err), raw.Close())
+	}
 	return &conn{raw: raw, stmts: make(map[string]*stmt)}, nil
 }
 

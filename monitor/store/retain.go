@@ -31,7 +31,7 @@ const (
 // housekeep applies the retention for about the given time, in short
 // transactions, and goes on in the next interval where it has to.
 func (s *Store) housekeep(ctx context.Context, budget time.Duration) error {
-	deadline := time.Now().Add(budget)
+	began := time.Now()
 	w := s.w
 	for {
 		more, err := w.housekeepOnce(s.cfg)
@@ -42,7 +42,7 @@ func (s *Store) housekeep(ctx context.Context, budget time.Duration) error {
 			s.note(func(st *Stats) { st.Retention.Behind = false })
 			return nil
 		}
-		if ctx.Err() != nil || time.Now().After(deadline) {
+		if ctx.Err() != nil || time.Since(began) > budget {
 			s.note(func(st *Stats) { st.Retention.Behind = true })
 			return nil
 		}

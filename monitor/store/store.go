@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -167,6 +168,21 @@ func (s *Store) Flush(ctx context.Context) error {
 	}
 	s.refreshStats()
 	return nil
+}
+
+// Maintain applies the retention until nothing is left to do, where Run does
+// it piece by piece, and returns when it is done or ctx ends.
+func (s *Store) Maintain(ctx context.Context) error {
+	s.writeMu.Lock()
+	defer s.writeMu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
+	defer s.refreshStats()
+	return s.housekeep(ctx, math.MaxInt64)
 }
 
 // Close commits what waits, marks the run as ended in order and closes the

@@ -90,7 +90,7 @@ func tempDir(t *testing.T, rt *rapid.T) string {
 	return dir
 }
 
-func closeDB(t *testing.T, db *query.DB) {
+func closeDB(t testing.TB, db *query.DB) {
 	if err := db.Close(); err != nil {
 		t.Error(err)
 	}

@@ -48,10 +48,10 @@ func parseDomain(value string, part bool) (item, string, string) {
 	if part {
 		return parseText(nil)(value, true)
 	}
-	value = strings.TrimSuffix(value, ".")
 	apex, suffix := strings.CutPrefix(value, ".")
+	apex = strings.TrimSuffix(apex, ".")
 	if !suffix {
-		return parseText(nil)(value, false)
+		return parseText(nil)(apex, false)
 	}
 	if apex == "" {
 		return item{}, "a dot is no name", "write domain=.example.org for example.org and all below it"
