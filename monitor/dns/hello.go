@@ -85,7 +85,7 @@ func parseHello(msg []byte) (hello, progress) {
 		return hello{}, helloBad
 	}
 	var session, suites, compression cryptobyte.String
-	if !s.Skip(2+32) || !s.ReadUint8LengthPrefixed(&session) || len(session) > 32 ||
+	if !s.Skip(2+32) || !s.ReadUint8LengthPrefixed(&session) ||
 		!s.ReadUint16LengthPrefixed(&suites) || !s.ReadUint8LengthPrefixed(&compression) {
 		return hello{}, short
 	}

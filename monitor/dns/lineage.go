@@ -1,7 +1,6 @@
 package dns
 
 import (
-	"slices"
 	"time"
 
 	"snitch/monitor/event"
@@ -99,9 +98,10 @@ func (n *Names) hasNames(id event.ProcessID, d *node) bool {
 func (n *Names) ownFacts(q *query, yield func(*fact)) {
 	before := ^uint64(0)
 	for id, depth := q.id, 0; depth <= event.MaxAncestors; depth++ {
-		for _, f := range slices.Backward(n.table.facts(scope{event.NameDNS, id}, q.addr)) {
-			if f.first <= before {
-				yield(&f)
+		facts := n.table.facts(scope{event.NameDNS, id}, q.addr)
+		for i := len(facts) - 1; i >= 0; i-- {
+			if facts[i].first <= before {
+				yield(&facts[i])
 			}
 		}
 		d, ok := n.nodes[id]

@@ -37,7 +37,7 @@ type watcher struct {
 
 // Lookup returns the best name for a connection: process id, socket cookie,
 // protocol and remote address, begun at at. The zero Name means that there is
-// none yet; Changed tells when that changes. Safe for concurrent use; 1 µs.
+// none yet; Changed tells when that changes. Safe for concurrent use.
 func (n *Names) Lookup(id event.ProcessID, cookie uint64, proto uint16, remote netip.Addr, at time.Time) event.Name {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -130,8 +130,9 @@ func (n *Names) each(q *query, yield func(e *Evidence, claimed string)) {
 	}
 	n.ownFacts(q, func(f *fact) { emitFact(event.NameDNS, f) })
 	for _, source := range [...]event.NameSource{event.NameResolved, event.NameDNSOther} {
-		for _, f := range slices.Backward(n.table.facts(scope{source: source}, q.addr)) {
-			emitFact(source, &f)
+		facts := n.table.facts(scope{source: source}, q.addr)
+		for i := len(facts) - 1; i >= 0; i-- {
+			emitFact(source, &facts[i])
 		}
 	}
 	for _, name := range n.hosts.byAddr[q.addr] {

@@ -122,7 +122,9 @@ func TestChangedTellsOfLateNames(t *testing.T) {
 	}
 	b.pass(watchLife + time.Second)
 	b.Expire(b.clock)
-	b.learn(ask(alice), "own.example", 60, web.String())
+	old := netip.MustParseAddr("203.0.113.78")
+	b.Lookup(alice, 3, event.ProtoTCP, old, b.clock.Add(-watchLife)) // too old to be watched
+	b.learn(ask(alice), "own.example", 60, web.String(), old.String())
 	if got := b.Changed(); got != nil {
 		t.Errorf("long after the beginning: got %v, want none", got)
 	}

@@ -105,6 +105,11 @@ func TestRogueAnswerGivesNoName(t *testing.T) {
 			m.RCode = dnsmessage.RCodeNameError
 			return pack(t, m)
 		}},
+		{"an update", good, event.ProtoUDP, func(t *testing.T) []byte {
+			m := answerOf(t, 7, "bank.example", typeA, rrGood)
+			m.OpCode = 5
+			return pack(t, m)
+		}},
 		{"breaks off without TC", good, event.ProtoUDP, func(t *testing.T) []byte {
 			msg := answerMsg(t, 7, "bank.example", typeA, rrGood, rrGood)
 			return msg[:len(msg)-3]
@@ -253,12 +258,17 @@ func TestValidityFollowsTimeToLive(t *testing.T) {
 	if e.Valid || e.Domain != "www.example.com" || e.Source != event.NameDNS {
 		t.Errorf("after the TTL: got %+v, want the name, not valid", e)
 	}
+	b.pass(20 * time.Second)
+	b.learn(x, "www.example.com", 30, web.String())
+	if e := at(10 * time.Second); !e.Valid || !e.At.Equal(start) {
+		t.Errorf("renewed in time: got valid %v, learned %s after the start, want valid without a gap", e.Valid, e.At.Sub(start))
+	}
 	b.pass(time.Hour)
 	b.learn(x, "www.example.com", 30, web.String()) // renewed after a gap
 	if e := at(time.Minute); e.Valid || e.Late || !e.At.Equal(start) {
 		t.Errorf("in the gap: got %+v, want neither valid nor late, learned at the start", e)
 	}
-	if e := at(time.Hour + time.Second); !e.Valid {
+	if e := at(time.Hour + 21*time.Second); !e.Valid {
 		t.Error("after the renewal: got not valid, want valid")
 	}
 	b.pass(factGrace + time.Hour)

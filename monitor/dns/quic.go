@@ -30,7 +30,6 @@ type quicVersion struct {
 	salt        []byte
 	key, iv, hp string // labels of RFC 9001 §5.1 and RFC 9369 §3.3.2
 	initial     byte   // long packet type of an Initial
-	retry       byte
 }
 
 func versionOf(v uint32) (quicVersion, bool) {
@@ -38,12 +37,12 @@ func versionOf(v uint32) (quicVersion, bool) {
 	case quicV1:
 		return quicVersion{
 			salt: []byte("\x38\x76\x2c\xf7\xf5\x59\x34\xb3\x4d\x17\x9a\xe6\xa4\xc8\x0c\xad\xcc\xbb\x7f\x0a"),
-			key:  "quic key", iv: "quic iv", hp: "quic hp", initial: 0, retry: 3,
+			key:  "quic key", iv: "quic iv", hp: "quic hp", initial: 0,
 		}, true
 	case quicV2:
 		return quicVersion{
 			salt: []byte("\x0d\xed\xe3\xde\xf7\x00\xa6\xdb\x81\x93\x81\xbe\x6e\x26\x9d\xcb\xf9\xbd\x2e\xd9"),
-			key:  "quicv2 key", iv: "quicv2 iv", hp: "quicv2 hp", initial: 1, retry: 0,
+			key:  "quicv2 key", iv: "quicv2 iv", hp: "quicv2 hp", initial: 1,
 		}, true
 	}
 	return quicVersion{}, false
@@ -125,7 +124,7 @@ func nextPacket(b []byte) (p initialPacket, rest []byte, err error) {
 	p.dcid = r.bytes(int(r.uint(1)))
 	scid := r.bytes(int(r.uint(1)))
 	typ := first[0] >> 4 & 3
-	if r == nil || len(p.dcid) > maxConnID || len(scid) > maxConnID || typ == v.retry {
+	if r == nil || len(p.dcid) > maxConnID || len(scid) > maxConnID {
 		return p, nil, errNotQUIC
 	}
 	if typ == v.initial {

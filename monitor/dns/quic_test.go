@@ -243,6 +243,9 @@ func TestQUICInitials(t *testing.T) {
 					}
 				}
 				b.wantQUIC(1, "quic.example.com")
+				if got := b.Stats().Hellos; got != 1 {
+					t.Errorf("hellos read to their end: got %d, want 1", got)
+				}
 				if got := b.Changed(); len(got) != 1 || got[0] != 1 {
 					t.Errorf("changed: got %v, want [1]", got)
 				}
@@ -367,11 +370,11 @@ func TestQUICOfManyPeersOnOneSocket(t *testing.T) {
 func TestQUICStateIsBounded(t *testing.T) {
 	b := newBook(t, func(l *limits) { l.quics = 5 })
 	part := postQuantumHello(t, "quic.example.com")[recordHeaderLen:][:200]
-	for i := range uint64(50) {
+	for i := range uint64(100) {
 		f := newFlow(t, quicV1)
 		f.dcid = binary.BigEndian.AppendUint64(nil, i)
 		f.keys = f.dcid
-		b.Payload(quicPayload(i%10, f.packet(cryptoFrame(1, part))))
+		b.Payload(quicPayload(i/10, f.packet(cryptoFrame(1, part))))
 	}
 	if got := b.quics.len(); got != 5 {
 		t.Errorf("flows: got %d, want 5", got)

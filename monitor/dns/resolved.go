@@ -85,7 +85,7 @@ func readVarlink(r *bufio.Reader, limit int) ([]byte, error) {
 	skip := false
 	for {
 		part, err := r.ReadSlice(0)
-		if !skip && len(msg)+len(part) <= limit+1 {
+		if len(msg)+len(part) <= limit+1 {
 			msg = append(msg, part...)
 		} else {
 			skip, msg = true, nil

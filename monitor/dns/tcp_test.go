@@ -206,6 +206,20 @@ func TestStreamJoinedInTheMiddle(t *testing.T) {
 	c.want(alice, web, "more.example", event.NameDNS)
 }
 
+// TestUnpairedAnswerKeepsTheBoundaries: once they are known, an answer that
+// nobody asked for is stepped over alone.
+func TestUnpairedAnswerKeepsTheBoundaries(t *testing.T) {
+	c := newConversation(t)
+	c.query(1, "one.example")
+	c.query(2, "two.example")
+	second := netip.MustParseAddr("203.0.113.11")
+	c.send(event.PayloadDNSAnswer, c.in, framed(reply(t, 1, "one.example", web), reply(t, 9, "rogue.example", web), reply(t, 2, "two.example", second)))
+	c.want(alice, second, "two.example", event.NameDNS)
+	if got := c.Stats().Unpaired; got != 1 {
+		t.Errorf("unpaired: got %d, want 1", got)
+	}
+}
+
 func TestTCPStreamsAreBounded(t *testing.T) {
 	b := newBook(t, func(l *limits) { l.streams = 8 })
 	r := rand.New(rand.NewPCG(3, 4))
