@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+	"golang.org/x/sys/unix"
 
 	"snitch/monitor/event"
 )
@@ -183,6 +184,24 @@ func TestWallClockOfTheKernel(t *testing.T) {
 	b.Payload(p)
 	if got, want := b.lookup(alice, 1, web).At, b.clock.Add(-time.Minute); !got.Equal(want) {
 		t.Errorf("learned at: got %s, want %s", got, want)
+	}
+}
+
+func TestDelayOfThePayloadIsTakenOff(t *testing.T) {
+	b := newBook(t)
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		t.Fatal(err)
+	}
+	for boot, want := range map[uint64]time.Duration{
+		uint64(ts.Nano()) - uint64(10*time.Second): 10 * time.Second,
+		uint64(ts.Nano()) + uint64(time.Hour):      0,
+		0:                                          0,
+		1 << 63:                                    0,
+	} {
+		if got := b.clock.Sub(b.wall(boot)); got < want || got > want+time.Second {
+			t.Errorf("delay of %d: got %s, want %s", boot, got, want)
+		}
 	}
 }
 

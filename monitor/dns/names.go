@@ -23,6 +23,7 @@ const (
 	exitGrace   = time.Minute      // longer than the drain of the last flows of a process
 	factGrace   = 24 * time.Hour   // programs use addresses long after their time to live
 	claimLife   = 24 * time.Hour   // since the last Lookup
+	maxDelay    = time.Minute      // between the kernel and Payload
 	slack       = 2 * time.Second  // the ways of a name and of its connection differ in length
 )
 
@@ -43,8 +44,8 @@ type Deps struct {
 	// lock held and must not call back. nil: only Stats counts them.
 	Loss func(cause event.LossCause, count uint64)
 	Now  func() time.Time // nil: time.Now
-	// Wall converts the Boot time of a payload; nil: names count as learned when
-	// the payload is handed over, which is later than the kernel saw it.
+	// Wall converts the Boot time of a payload; nil: Now less the time that
+	// CLOCK_BOOTTIME says has passed since.
 	Wall func(boot uint64) time.Time
 	// Reverser asks for the names of addresses that have no other. nil: never.
 	Reverser Reverser
@@ -240,11 +241,20 @@ func (n *Names) refuse(err error) {
 	}
 }
 
+// wall is when the kernel saw a payload, which is earlier than it was handed over.
 func (n *Names) wall(boot uint64) time.Time {
-	if n.wallOf == nil {
+	if n.wallOf != nil {
+		return n.wallOf(boot)
+	}
+	var ts unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) != nil {
 		return n.now()
 	}
-	return n.wallOf(boot)
+	age := time.Duration(ts.Nano() - int64(boot))
+	if boot == 0 || age < 0 || age > maxDelay { // no time of this boot
+		age = 0
+	}
+	return n.now().Add(-age)
 }
 
 func seconds(s uint32) time.Duration { return time.Duration(s) * time.Second }
