@@ -176,6 +176,7 @@ const (
 	countersVarFlowsInserted  = "flows_inserted"
 	countersVarFlowsWake      = "flows_wake"
 	countersVarLastWake       = "last_wake"
+	countersVarScopeId        = "scope_id"
 	countersVarWakeNs         = "wake_ns"
 )
 
@@ -264,6 +265,7 @@ type countersVariableSpecs struct {
 	FlowsInserted *ebpf.VariableSpec `ebpf:"flows_inserted"`
 	FlowsWake     *ebpf.VariableSpec `ebpf:"flows_wake"`
 	LastWake      *ebpf.VariableSpec `ebpf:"last_wake"`
+	ScopeId       *ebpf.VariableSpec `ebpf:"scope_id"`
 	WakeNs        *ebpf.VariableSpec `ebpf:"wake_ns"`
 }
 
@@ -322,6 +324,7 @@ type countersVariables struct {
 	FlowsInserted *ebpf.Variable `ebpf:"flows_inserted"`
 	FlowsWake     *ebpf.Variable `ebpf:"flows_wake"`
 	LastWake      *ebpf.Variable `ebpf:"last_wake"`
+	ScopeId       *ebpf.Variable `ebpf:"scope_id"`
 	WakeNs        *ebpf.Variable `ebpf:"wake_ns"`
 }
 

@@ -186,6 +186,7 @@ const (
 	fexitVarFlowsInserted   = "flows_inserted"
 	fexitVarFlowsWake       = "flows_wake"
 	fexitVarLastWake        = "last_wake"
+	fexitVarScopeId         = "scope_id"
 	fexitVarWakeNs          = "wake_ns"
 )
 
@@ -284,6 +285,7 @@ type fexitVariableSpecs struct {
 	FlowsInserted *ebpf.VariableSpec `ebpf:"flows_inserted"`
 	FlowsWake     *ebpf.VariableSpec `ebpf:"flows_wake"`
 	LastWake      *ebpf.VariableSpec `ebpf:"last_wake"`
+	ScopeId       *ebpf.VariableSpec `ebpf:"scope_id"`
 	WakeNs        *ebpf.VariableSpec `ebpf:"wake_ns"`
 }
 
@@ -342,6 +344,7 @@ type fexitVariables struct {
 	FlowsInserted *ebpf.Variable `ebpf:"flows_inserted"`
 	FlowsWake     *ebpf.Variable `ebpf:"flows_wake"`
 	LastWake      *ebpf.Variable `ebpf:"last_wake"`
+	ScopeId       *ebpf.Variable `ebpf:"scope_id"`
 	WakeNs        *ebpf.Variable `ebpf:"wake_ns"`
 }
 

@@ -35,8 +35,13 @@ func enter(t testing.TB) string {
 // load loads the reference tier for the test's cgroup only.
 func load(t testing.TB, cfg Config) *Kernel {
 	t.Helper()
+	return loadIn(t, enter(t), cfg)
+}
+
+func loadIn(t testing.TB, cgroup string, cfg Config) *Kernel {
+	t.Helper()
 	cfg.Tier = features.TierReference
-	cfg.Cgroup, cfg.Filter = enter(t), true
+	cfg.Cgroup, cfg.Filter = cgroup, true
 	k, err := Load(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
 
 	"snitch/bpf/features"
 )
@@ -115,6 +116,15 @@ func (cfg *Config) spec() (*ebpf.CollectionSpec, error) {
 	spec.Maps["closed"].MaxEntries = closedBytes(cfg.FlowEntries)
 	if err := spec.Variables["filter"].Set(cfg.Filter); err != nil {
 		return nil, fmt.Errorf("set filter: %w", err)
+	}
+	if cfg.Filter {
+		var st unix.Stat_t
+		if err := unix.Stat(cfg.Cgroup, &st); err != nil {
+			return nil, fmt.Errorf("look up cgroup %s: %w", cfg.Cgroup, err)
+		}
+		if err := spec.Variables["scope_id"].Set(st.Ino); err != nil {
+			return nil, fmt.Errorf("set scope_id: %w", err)
+		}
 	}
 	if err := spec.Variables["flows_wake"].Set(uint64(cfg.FlowEntries) / 2); err != nil {
 		return nil, fmt.Errorf("set flows_wake: %w", err)

@@ -14,7 +14,8 @@ func (k *Kernel) Processes(handle func(*ExecRecord)) error {
 
 // Sockets gives every open socket without one an owner, and base lines, so
 // that what comes after is counted; they are told by the next Drain with
-// FlowExisting. It may be called again as a safety net.
+// FlowExisting. Packet, XDP and vsock sockets, whose bytes may move by shared
+// memory, are told once as FlowSeen. It may be called again as a safety net.
 func (k *Kernel) Sockets() error {
 	if err := readIterator(k, "iter_files", func(*byte) {}); err != nil {
 		return fmt.Errorf("adopt sockets: %w", err)

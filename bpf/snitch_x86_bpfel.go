@@ -326,6 +326,7 @@ const (
 	snitchVarFlowsInserted   = "flows_inserted"
 	snitchVarFlowsWake       = "flows_wake"
 	snitchVarLastWake        = "last_wake"
+	snitchVarScopeId         = "scope_id"
 	snitchVarWakeNs          = "wake_ns"
 	snitchVarWireExec        = "wire_exec"
 	snitchVarWireExecFlag    = "wire_exec_flag"
@@ -431,6 +432,7 @@ type snitchVariableSpecs struct {
 	FlowsInserted   *ebpf.VariableSpec `ebpf:"flows_inserted"`
 	FlowsWake       *ebpf.VariableSpec `ebpf:"flows_wake"`
 	LastWake        *ebpf.VariableSpec `ebpf:"last_wake"`
+	ScopeId         *ebpf.VariableSpec `ebpf:"scope_id"`
 	WakeNs          *ebpf.VariableSpec `ebpf:"wake_ns"`
 	WireExec        *ebpf.VariableSpec `ebpf:"wire_exec"`
 	WireExecFlag    *ebpf.VariableSpec `ebpf:"wire_exec_flag"`
@@ -501,6 +503,7 @@ type snitchVariables struct {
 	FlowsInserted   *ebpf.Variable `ebpf:"flows_inserted"`
 	FlowsWake       *ebpf.Variable `ebpf:"flows_wake"`
 	LastWake        *ebpf.Variable `ebpf:"last_wake"`
+	ScopeId         *ebpf.Variable `ebpf:"scope_id"`
 	WakeNs          *ebpf.Variable `ebpf:"wake_ns"`
 	WireExec        *ebpf.Variable `ebpf:"wire_exec"`
 	WireExecFlag    *ebpf.Variable `ebpf:"wire_exec_flag"`

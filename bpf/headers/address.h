@@ -73,6 +73,17 @@ static __always_inline __u32 sock_netns(struct sock *sk)
 	return sk->__sk_common.skc_net.net->ns.inum;
 }
 
+/* IPPROTO_*; of packet sockets the Ethernet protocol, if the kernel's own BTF
+ * knows it (af_packet may be a module). */
+static __always_inline __u16 sock_proto(struct sock *sk)
+{
+	struct packet_sock *po = (struct packet_sock *)sk;
+
+	if (sk->__sk_common.skc_family != AF_PACKET)
+		return sk->sk_protocol;
+	return bpf_core_field_exists(po->num) ? bpf_ntohs(BPF_CORE_READ(po, num)) : 0;
+}
+
 /* Whether sk is connected to the state's primary peer. */
 static __always_inline bool at_primary(struct sock *sk, const struct sock_state *st)
 {

@@ -54,16 +54,18 @@ static __always_inline void adopt_stream(struct sock *sk, struct sock_state *st)
 		st->result = RESULT_PENDING;
 	sock_peer(sk, st->raddr, &st->rport);
 	st->peer = PEER_SET;
-	if (!tp)
-		return;
-	st->rx_seen = tcp_consumed(sk, tp);
-	if (state == TCP_ESTABLISHED)
+	if (tp && state == TCP_ESTABLISHED)
 		st->kind = tcp_kind(tp);
 }
 
 /* Fills a claimed state from its socket; the owner is the caller's. */
 static __always_inline void adopt_fill(struct sock *sk, struct sock_state *st)
 {
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+
+	/* before it is a stream, for whoever receives meanwhile */
+	if (tp)
+		__sync_lock_test_and_set(&st->rx_seen, tcp_consumed(sk, tp));
 	state_init(st, sk->__sk_common.skc_family, sk->sk_protocol, bpf_get_socket_cookie(sk),
 		   sock_netns(sk));
 	/* no release hook: kernel sockets, and sockets of another cgroup */

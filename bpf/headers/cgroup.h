@@ -82,6 +82,7 @@ static __noinline int connect_stream(struct bpf_sock_addr *ctx, struct bpf_sock 
 	state_init(st, kern->__sk_common.skc_family, IPPROTO_TCP, bpf_get_socket_cookie(ctx),
 		   sock_netns(kern));
 	state_restart(st, FLOW_CONNECT, RESULT_PENDING);
+	st->rx_seen = 0;
 	st->hash = is_kernel_sock(kern);
 	st->in_done = to->port != DNS_PORT;
 	stream_peer(st, to);

@@ -87,8 +87,8 @@ static __noinline int counter_own(struct sock_state *st)
 }
 
 /* The state of a socket that the current task uses. */
-static __noinline struct sock_state *counter_state(void *sk, __u64 cookie, __u32 family,
-						   __u32 type, __u32 proto)
+static __noinline struct sock_state *counter_state(void *sk, __u64 cookie, __u32 family, __u32 type,
+						   __u32 proto)
 {
 	struct sock_state *st = state_make(sk);
 

@@ -126,7 +126,7 @@ static __noinline int account(struct sock *sk, struct sock_state *actor, struct 
 	f.key.cookie = bpf_get_socket_cookie(sk);
 	__builtin_memcpy(f.key.raddr, peer->addr, 16);
 	f.key.rport = peer->port;
-	f.key.proto = sk->sk_protocol;
+	f.key.proto = sock_proto(sk);
 	f.key.kind = how & HOW_KIND;
 	f.value.family = sk->__sk_common.skc_family;
 	f.value.netns = sock_netns(sk);

@@ -80,10 +80,52 @@ static __always_inline void handle_task(struct seq_file *seq, struct task_struct
 	bpf_seq_write(seq, r, sizeof(*r));
 }
 
+/* Whether a task that is not the current one is in the cgroup in scope. */
+static __always_inline bool task_in_scope(struct task_struct *task)
+{
+	struct cgroup *cgroup;
+
+	if (!filter)
+		return true;
+	cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp);
+	for (int depth = 0; cgroup && depth < 16; depth++) {
+		if (BPF_CORE_READ(cgroup, kn, id) == scope_id)
+			return true;
+		cgroup = (struct cgroup *)BPF_CORE_READ(cgroup, self.parent);
+	}
+	return false;
+}
+
+static __always_inline void state_own_by(struct sock_state *st, struct task_struct *leader)
+{
+	leader_id(leader, &st->owner);
+	leader_comm(leader, st->comm);
+	st->uid = leader->cred->uid.val;
+	st->cgroup = BPF_CORE_READ(leader, cgroups, dfl_cgrp, kn, id);
+}
+
+/* A socket whose bytes may move unseen (by shared memory), told once: its
+ * state only says that it was. */
+static __always_inline void socket_seen(struct sock *sk, struct sock_state *st)
+{
+	struct flow f = {};
+
+	st->subflow = 1;
+	st->family = sk->__sk_common.skc_family;
+	st->cookie = bpf_get_socket_cookie(sk);
+	st->netns = sock_netns(sk);
+	st->proto = sock_proto(sk);
+	st->kind = FLOW_SEEN;
+	st->result = RESULT_SEEN;
+	st->first = bpf_ktime_get_boot_ns();
+	state_flow(st, &f);
+	f.value.last = st->first;
+	flow_add(&f.key, &f.value);
+}
+
 /* A descriptor of a process: if it is a socket without a state, make one. */
 static __always_inline void handle_file(struct task_struct *task, struct file *file)
 {
-	struct task_struct *leader = task->group_leader;
 	struct socket *socket = bpf_sock_from_file(file);
 	struct sock_state *st;
 	struct sock *sk;
@@ -92,19 +134,22 @@ static __always_inline void handle_file(struct task_struct *task, struct file *f
 	if (!socket)
 		return;
 	sk = socket->sk;
-	if (!sk)
+	if (!sk || !task_in_scope(task))
 		return;
 	family = sk->__sk_common.skc_family;
-	if (family != AF_INET && family != AF_INET6)
+	if (family != AF_INET && family != AF_INET6 && !is_network(family))
 		return;
 	st = state_make(sk);
 	if (!st || !state_claim(st, CLAIM_BLANK))
 		return;
+	state_own_by(st, task->group_leader);
+	if (is_network(family)) {
+		socket_seen(sk, st);
+		state_publish(st, CLAIM_SHARED);
+		return;
+	}
 	adopt_fill(sk, st);
 	st->bound = !st->stream;
-	leader_id(leader, &st->owner);
-	leader_comm(leader, st->comm);
-	st->uid = leader->cred->uid.val;
 	state_publish(st, state_owned(st));
 }
 

@@ -108,6 +108,8 @@ static __always_inline void handle_tcp_received(struct sock *sk)
 		adopt(sk);
 		return;
 	}
+	if (!st->stream) /* being adopted; the base line is taken there */
+		return;
 	consumed = tcp_consumed(sk, tp);
 	bytes = consumed - st->rx_seen;
 	if (bytes <= 0)

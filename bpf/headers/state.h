@@ -153,7 +153,6 @@ static __always_inline void state_restart(struct sock_state *st, __u8 kind, __u8
 	st->result = result;
 	st->emitted = 0;
 	st->told = 0;
-	st->rx_seen = 0;
 	st->out_done = kind != FLOW_CONNECT;
 	st->in_done = 0;
 	st->hello = 0;

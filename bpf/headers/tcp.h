@@ -33,6 +33,7 @@ static __noinline int stream_begin(struct sock *sk, __u8 kind, __u8 result)
 	state_init(st, sk->__sk_common.skc_family, sk->sk_protocol, bpf_get_socket_cookie(sk),
 		   sock_netns(sk));
 	state_restart(st, kind, result);
+	st->rx_seen = 0;
 	st->hash = is_kernel_sock(sk);
 	st->subflow = is_subflow(sk);
 	if (!st->stream) /* SCTP serves all its peers on the listener */
@@ -55,6 +56,7 @@ static __always_inline void stream_child(struct sock *sk, struct sock_state *st)
 	st->proto = sk->sk_protocol;
 	st->released = 0;
 	state_restart(st, FLOW_ACCEPT, RESULT_PENDING);
+	st->rx_seen = 0;
 	st->hash = is_kernel_sock(sk);
 	st->subflow = 0;
 	st->peer = PEER_NONE;
