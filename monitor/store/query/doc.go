@@ -9,5 +9,5 @@
 // the writer from emptying its log.
 //
 // A filter is FIELD OPERATOR VALUE[,VALUE...]: values of one filter are
-// alternatives, several filters must all hold. docs/log.md lists the fields.
+// alternatives, several filters must all hold. docs/filters.md lists the fields.
 package query
