@@ -23,7 +23,7 @@ const (
 const (
 	pollAtMost   = 200 * time.Millisecond // bounds how late a stop is noticed
 	upkeepEvery  = 10 * time.Second
-	rescanEvery  = time.Minute // sockets that the hooks cannot see (AF_XDP, rings)
+	rescanEvery  = 10 * time.Second // sockets that the hooks cannot see (AF_XDP, rings)
 	settleAtStop = 2 * time.Second
 )
 
