@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -187,6 +189,10 @@ func TestProcessModel(t *testing.T) {
 		if got := procField(t, task+"/status", "Seccomp"); got != "2" {
 			t.Errorf("%s: seccomp mode %s, want 2", task, got)
 		}
+		// Without SETUID, SETGID, KILL, SYS_MODULE, SYS_RAWIO, SYS_BOOT, SYS_TIME, …
+		if got := procField(t, task+"/status", "CapEff"); got != "000000c0002c100f" && !builtWithCgo() {
+			t.Errorf("%s: capabilities %s", task, got)
+		}
 		list, err := os.ReadFile(task + "/children")
 		if err != nil {
 			t.Fatal(err)
@@ -213,6 +219,13 @@ func TestProcessModel(t *testing.T) {
 		_, err := os.Stat(fmt.Sprintf("/proc/%d", st.Broker.PID))
 		return errors.Is(err, os.ErrNotExist)
 	})
+}
+
+// builtWithCgo: Go does not know all threads of such a binary (the race
+// detector needs it), so Confine does nothing.
+func builtWithCgo() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.ContainsFunc(info.Settings, func(s debug.BuildSetting) bool { return s.Key == "CGO_ENABLED" && s.Value == "1" })
 }
 
 func procField(t *testing.T, file, name string) string {

@@ -90,11 +90,15 @@ func (d *daemon) openKernel(context.Context) error {
 	return nil
 }
 
-// seal gives up every way to start a process. A kernel without seccomp filters
+// seal gives up every way to start a process, and the capabilities that only
+// attaching needed. A kernel without seccomp filters
 // leaves it at the rule that no code here does.
 func (d *daemon) seal(context.Context) error {
 	if err := broker.Seal(); err != nil {
 		d.log.Warn("the core could not be sealed against starting processes", "error", err)
+	}
+	if err := broker.Confine(); err != nil {
+		d.log.Warn("the core keeps capabilities that it does not need", "error", err)
 	}
 	return nil
 }

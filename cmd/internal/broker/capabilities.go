@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -22,7 +23,7 @@ func dropPrivileges() error {
 			continue
 		}
 		err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0)
-		if err == unix.EINVAL {
+		if errors.Is(err, unix.EINVAL) {
 			break // past the last capability that this kernel knows
 		}
 		if err != nil {

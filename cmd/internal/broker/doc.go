@@ -3,7 +3,8 @@
 // The core answers the kernel and must never fork or exec: between vfork and
 // exec a Go program holds what the answer needs. So the core's first act is to
 // start the broker (Start), the same binary over a socket pair, and then to
-// seal itself (Seal): from there on the kernel refuses it execve and fork.
+// seal itself (Seal): from there on the kernel refuses it execve and fork, and to
+// give up what it needed to attach only (Confine).
 //
 // The broker keeps three capabilities, SETUID, SETGID and KILL, has
 // no_new_privs, and starts helpers of a fixed list of kinds; nobody can ask it

@@ -177,7 +177,8 @@ func (s *server) admit(id uint32, now time.Time) error {
 // reaping first and reaps under the lock: whoever holds the lock can send a
 // signal to a number of the table without hitting its next owner.
 func (s *server) wait(id uint32, pid int) {
-	for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+	for errors.Is(unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
+		continue
 	}
 	var status syscall.WaitStatus
 	s.mu.Lock()

@@ -302,7 +302,7 @@ func TestLive(t *testing.T) {
 	if m, err := feed.Next(); err != nil || m.Type != TypeBye {
 		t.Errorf("at the end: %+v, %v", m, err)
 	}
-	if _, err := feed.Next(); err != io.EOF {
+	if _, err := feed.Next(); !errors.Is(err, io.EOF) {
 		t.Errorf("after the end: %v", err)
 	}
 }
@@ -372,7 +372,7 @@ func TestSlowClient(t *testing.T) {
 	for id := uint64(1); id <= all; id += 100 {
 		f.hub.Publish(connections(id, id+100))
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 30*time.Second { // a publisher that waits for the client waits for ever
 		t.Errorf("publishing waited: %s", took)
 	}
 	var got, lost, last uint64
