@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"fmt"
 	"path/filepath"
 	"testing"
 
@@ -14,10 +15,10 @@ import (
 func TestConservation(t *testing.T) {
 	bin := build(t, t.TempDir())
 	loads := []scenario{
-		{name: "sockets", peer: []string{"tcp " + tcp4}, args: "many -count 3000 -workers 8 -n 1000 -reply 500 -to " + tcp4},
-		{name: "peers", args: "scatter -count 8000"},
-		{name: "eight-peers", peer: eightServices(), args: "threads -count 200 " + eightFlags()},
-		{name: "bulk", peer: []string{"tcp " + tcp4}, args: "stream -chunk 65536 -n 50000000 -reply 1000000 -to " + tcp4},
+		{name: "sockets", peer: []string{"tcp " + tcp4}, args: fmt.Sprintf("many -count %d -workers 8 -n 1000 -reply 500 -to %s", few(3000), tcp4)},
+		{name: "peers", args: fmt.Sprintf("scatter -count %d", few(8000))},
+		{name: "eight-peers", peer: eightServices(), args: fmt.Sprintf("threads -count %d %s", few(200), eightFlags())},
+		{name: "bulk", peer: []string{"tcp " + tcp4}, args: fmt.Sprintf("stream -chunk 65536 -n %d -reply 1000000 -to %s", few(50_000_000), tcp4)},
 	}
 	for _, c := range []struct {
 		name  string

@@ -18,7 +18,7 @@ import (
 // After each time nothing of it is left in the kernel, none of its processes
 // lives, the log can be read, and the next daemon starts on the same state.
 func TestKill(t *testing.T) {
-	const times = 10
+	times := max(3, few(10))
 	bin := build(t, t.TempDir())
 	l := newLab(t, bin.traffic)
 	cg, err := l.cgroup.Child("kill")

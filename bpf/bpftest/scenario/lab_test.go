@@ -3,6 +3,7 @@ package scenario
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ type lab struct {
 	dir     string
 	traffic string
 	mac     string
+	env     []string // of the generators
 }
 
 func newLab(tb testing.TB, traffic string) *lab {
@@ -43,7 +45,27 @@ func newLab(tb testing.TB, traffic string) *lab {
 		tb.Fatal(err)
 	}
 	l.mac = mac.String()
+	l.env = append(os.Environ(), "SNITCH_TRAFFIC_KNOWN="+hashes(tb, traffic))
 	return l
+}
+
+// hashes are those of the files that nearly every process of the suite has as
+// its own or its parent's.
+func hashes(tb testing.TB, traffic string) string {
+	tb.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var b strings.Builder
+	for _, path := range []string{traffic, self} {
+		image, err := os.ReadFile(path)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		fmt.Fprintf(&b, "%s=%x\n", path, sha256.Sum256(image))
+	}
+	return b.String()
 }
 
 // run is one scenario's outcome: what its processes say they did.
@@ -125,6 +147,7 @@ func (l *lab) withPeer(services []string, at bpftest.Place, out *os.File, f func
 		args = append(args, "-on", s)
 	}
 	cmd := exec.Command(l.traffic, args...)
+	cmd.Env = l.env
 	p, err := startPeer(cmd, at, out)
 	if err != nil {
 		return err
@@ -201,7 +224,7 @@ func (l *lab) client(s *scenario, dir string, at bpftest.Place, out *os.File) er
 	}
 	argv = append(argv, s.extraArgs...)
 	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Dir = dir
+	cmd.Dir, cmd.Env = dir, l.env
 	var stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = out, &stderr
 	if s.passNamespace {

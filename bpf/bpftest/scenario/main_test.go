@@ -60,12 +60,17 @@ func binary(tb testing.TB, variable, dir, name, pkg string) string {
 
 // patience stretches time limits on slow machines: SNITCH_PATIENCE=10 for an
 // emulated one.
-func patience(d time.Duration) time.Duration {
+func patience(d time.Duration) time.Duration { return d * time.Duration(slowness()) }
+
+func slowness() int {
 	if n, err := strconv.Atoi(os.Getenv("SNITCH_PATIENCE")); err == nil && n > 1 {
-		return d * time.Duration(n)
+		return n
 	}
-	return d
+	return 1
 }
+
+// few is how many of n repetitions a slow machine is asked for.
+func few(n int) int { return max(1, n/slowness()) }
 
 func TestMain(m *testing.M) {
 	flag.Parse()

@@ -67,5 +67,8 @@ func lossesOf(t *testing.T, d *daemon) loss {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for cause, l := range s.Losses {
+		t.Logf("lost by %s: %+v", cause, l)
+	}
 	return s.lostBytes()
 }

@@ -114,8 +114,8 @@ func streamVariants() []scenario {
 		{name: "tcp-small", peer: []string{"tcp " + tcp4}, args: "stream -n 24 -reply 1 -to " + tcp4},
 		{name: "tcp-no-answer", peer: []string{"tcp " + tcp4}, args: "stream -n 5000 -reply 0 -to " + tcp4},
 		{name: "tcp-one-byte-writes", peer: []string{"tcp " + tcp4}, args: "stream -chunk 24 -n 12000 -reply 3000 -to " + tcp4},
-		{name: "tcp-bulk", peer: []string{"tcp " + tcp4}, args: "stream -chunk 65536 -n 20000003 -reply 10000001 -to " + tcp4},
-		{name: "tcp-bulk-lo-v6", local: []string{"tcp [::1]:7001"}, args: "stream -chunk 65536 -n 20000003 -reply 10000001 -to [::1]:7001",
+		{name: "tcp-bulk", peer: []string{"tcp " + tcp4}, args: fmt.Sprintf("stream -chunk 65536 -n %d -reply %d -to %s", few(20_000_003), few(10_000_001), tcp4)},
+		{name: "tcp-bulk-lo-v6", local: []string{"tcp [::1]:7001"}, args: fmt.Sprintf("stream -chunk 65536 -n %d -reply %d -to [::1]:7001", few(20_000_003), few(10_000_001)),
 			needs: []*bpftest.Feature{bpftest.IPv6()}},
 		{name: "tcp-half-close", peer: []string{"tcp " + tcp4}, args: "stream -half -to " + tcp4},
 		{name: "tcp-half-close-splice", peer: []string{"tcp " + tcp4 + " recv=splice"}, args: "stream -half -recv splice -to " + tcp4},
@@ -127,7 +127,7 @@ func streamVariants() []scenario {
 		{name: "tcp-late", peer: []string{"tcp " + tcp4}, args: "stream -pause 300ms -to " + tcp4},
 		{name: "tcp-self", args: "self-stream"},
 		{name: "tcp-self-v6", args: "self-stream -at [::1]:7100", needs: []*bpftest.Feature{bpftest.IPv6()}},
-		{name: "tcp-many", peer: []string{"tcp " + tcp4}, args: "many -count 5000 -n 24 -reply 10 -to " + tcp4},
+		{name: "tcp-many", peer: []string{"tcp " + tcp4}, args: fmt.Sprintf("many -count %d -n 24 -reply 10 -to %s", few(5000), tcp4)},
 		{name: "mptcp", peer: []string{"mptcp " + tcp4}, args: "stream -proto mptcp -to " + tcp4, needs: []*bpftest.Feature{bpftest.MPTCP()}},
 		{name: "mptcp-fallback", peer: []string{"tcp " + tcp4}, args: "stream -proto mptcp -to " + tcp4, needs: []*bpftest.Feature{bpftest.MPTCP()}},
 		{name: "mptcp-server", peer: []string{"mptcp " + tcp4}, args: "stream -to " + tcp4, needs: []*bpftest.Feature{bpftest.MPTCP()}},
@@ -241,8 +241,8 @@ func processes() []scenario {
 		{name: "socket-passed", peer: peer, prepare: other, args: "pass -with $DIR/other -to " + tcp4},
 		{name: "threads-share", peer: peer, args: "share -to " + tcp4},
 		{name: "setns-between", peer: peer, passNamespace: true, args: "setns -to " + tcp4},
-		{name: "short-lived", peer: peer, args: "short -dir $DIR -count 300 -to " + tcp4, needs: []*bpftest.Feature{bpftest.TinyELF()}},
-		{name: "short-lived-removed", peer: peer, args: "short -remove -dir $DIR -count 100 -to " + tcp4, needs: []*bpftest.Feature{bpftest.TinyELF()}, mayVanish: true},
+		{name: "short-lived", peer: peer, args: fmt.Sprintf("short -dir $DIR -count %d -to %s", few(300), tcp4), needs: []*bpftest.Feature{bpftest.TinyELF()}},
+		{name: "short-lived-removed", peer: peer, args: fmt.Sprintf("short -remove -dir $DIR -count %d -to %s", few(100), tcp4), needs: []*bpftest.Feature{bpftest.TinyELF()}, mayVanish: true},
 	}
 }
 

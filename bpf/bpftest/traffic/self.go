@@ -21,6 +21,25 @@ import (
 // itself: a Report in JSON of which only the identity is read.
 const envSelf = "SNITCH_TRAFFIC_SELF"
 
+// envKnown names files whose hash the suite knows already, as PATH=SHA256 on a
+// line each: on an emulated machine hashing would take longer than the rest.
+const envKnown = "SNITCH_TRAFFIC_KNOWN"
+
+// known returns the hash of the file behind exe, read only when nobody told it.
+func known(exe, path string) (string, error) {
+	for line := range strings.Lines(os.Getenv(envKnown)) {
+		name, sum, _ := strings.Cut(strings.TrimSpace(line), "=")
+		if name != path {
+			continue
+		}
+		var a, b unix.Stat_t
+		if unix.Stat(exe, &a) == nil && unix.Stat(path, &b) == nil && a.Ino == b.Ino && a.Dev == b.Dev {
+			return sum, nil
+		}
+	}
+	return digest(exe)
+}
+
 // self is who this process is, to be asked before it changes anything. What
 // the environment says beats what can be seen: all of it where it names a pid,
 // else only the parent.
@@ -56,7 +75,7 @@ func look() (*report.Report, error) {
 	if r.Exe, r.ExeKind, err = executable("/proc/self/exe"); err != nil {
 		return nil, err
 	}
-	if r.SHA256, err = digest("/proc/self/exe"); err != nil {
+	if r.SHA256, err = known("/proc/self/exe", r.Exe); err != nil {
 		return nil, err
 	}
 	comm, err := os.ReadFile("/proc/self/comm")
@@ -76,7 +95,7 @@ func describeParent(r *report.Report) {
 	if err != nil {
 		return
 	}
-	if sum, err := digest(exe); err == nil {
+	if sum, err := known(exe, path); err == nil {
 		r.ParentExe, r.ParentSHA256 = path, sum
 	}
 }
