@@ -90,6 +90,9 @@ func (t *Table) executable(d *procDir, file event.FileID, inside string) (exe ev
 	if err != nil {
 		return exe, false
 	}
+	if file.IsZero() {
+		file = t.host.identity(fd, s)
+	}
 	return event.Executable{Path: p.path, View: p.view, Kind: p.kind, File: file}, true
 }
 

@@ -10,11 +10,13 @@ import (
 // Bounds on calls that another process can make wait: reading its memory, or
 // looking up a name on a file system that it serves.
 const (
-	guardTime  = 20 * time.Millisecond
+	guardTime  = 100 * time.Millisecond
 	guardSlots = 4
-	// guardPause after a call that ran out of time, so that a hostile file
-	// system costs at most a fiftieth of the table's time.
-	guardPause = 50 * guardTime
+	// guardBurst is how much time may be waited at once, guardShare the part of
+	// all time that may be waited in the long run (1/guardShare): a hostile file
+	// system costs the table no more.
+	guardBurst = time.Second
+	guardShare = 25
 )
 
 var (
@@ -30,23 +32,40 @@ const resolveCached = 0x20
 // most guardSlots of them ever exist. The owner's mutex guards it.
 type guard struct {
 	slots  chan struct{}
-	closed time.Time // no calls before
+	wait   time.Duration // for one call
+	budget time.Duration // that may still be waited
+	at     time.Time     // when budget was last reckoned
 }
 
-func newGuard() *guard { return &guard{slots: make(chan struct{}, guardSlots)} }
+func newGuard() *guard {
+	return &guard{slots: make(chan struct{}, guardSlots), wait: guardTime, budget: guardBurst, at: time.Now()}
+}
+
+// enter takes a slot and returns how to pay for the time it is waited for;
+// false when there is no slot or no time left.
+func (g *guard) enter() (pay func(), ok bool) {
+	began := time.Now()
+	g.budget, g.at = min(guardBurst, g.budget+began.Sub(g.at)/guardShare), began
+	if g.budget <= 0 {
+		return nil, false
+	}
+	select {
+	case g.slots <- struct{}{}:
+		return func() { g.budget -= time.Since(began) }, true
+	default:
+		return nil, false
+	}
+}
 
 // run calls f. When f does not return in time, late gets its value and the
 // answer is errSlow; when f was not called at all, the answer is errRefused.
 func run[T any](g *guard, f func() (T, error), late func(T)) (T, error) {
 	var zero T
-	if time.Now().Before(g.closed) {
+	pay, ok := g.enter()
+	if !ok {
 		return zero, errRefused
 	}
-	select {
-	case g.slots <- struct{}{}:
-	default:
-		return zero, errRefused
-	}
+	defer pay()
 	type answer struct {
 		value T
 		err   error
@@ -61,14 +80,13 @@ func run[T any](g *guard, f func() (T, error), late func(T)) (T, error) {
 			late(v)
 		}
 	}()
-	timer := time.NewTimer(guardTime)
+	timer := time.NewTimer(g.wait)
 	defer timer.Stop()
 	select {
 	case a := <-done:
 		return a.value, a.err
 	case <-timer.C:
 		close(abandoned)
-		g.closed = time.Now().Add(guardPause)
 		return zero, errSlow
 	}
 }

@@ -183,6 +183,20 @@ func (h *host) device(s fileStat) uint64 {
 	return s.dev
 }
 
+// identity is what the kernel would have reported of the open file of s; zero
+// when its superblock is not known here or the file system does not answer.
+func (h *host) identity(fd int, s fileStat) event.FileID {
+	m, ok := h.mount(s.mount)
+	if !ok {
+		return event.FileID{}
+	}
+	s, err := h.times(fd)
+	if err != nil {
+		return event.FileID{}
+	}
+	return event.FileID{Dev: m.dev, Inode: s.inode, Size: s.size, Mtime: s.mtime, Ctime: s.ctime}
+}
+
 // executed reports whether the open file of s is the one that the kernel
 // reported as file.
 func (h *host) executed(file event.FileID, s fileStat) bool {

@@ -30,7 +30,8 @@ func (t *Table) Exec(e event.Exec) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.room()
-	prev := t.adopt(t.named(e))
+	t.adopt(t.named(e))
+	prev := t.earlier(e.ID)
 	i, ok := t.images[e.ID]
 	if !ok {
 		i = &image{id: e.ID}
@@ -39,11 +40,8 @@ func (t *Table) Exec(e event.Exec) {
 		}
 		t.add(i)
 	}
-	if prev == nil || prev == i { // it was looked up before its record came
-		prev = t.images[before(e.ID)]
-	}
 	i.started = e.Boot
-	if prev != nil && prev != i && i.after(prev) {
+	if prev != nil {
 		t.correct(prev, e.Boot)
 	}
 	t.enter(i, e.Boot)
@@ -97,37 +95,70 @@ func (t *Table) Fork(f event.Fork) {
 	if f.Parent.PID != 0 {
 		parent = t.known(f.Parent)
 	}
-	cur := t.adopt(f.Child)
+	t.adopt(f.Child)
 	child, ok := t.images[f.Child]
 	if !ok {
 		child = &image{id: f.Child, name: f.Comm, uid: f.UID, started: f.Boot}
 		t.add(child)
 		t.enter(child, f.Boot)
 	}
-	t.inherit(child, parent, f)
-	if cur != nil && cur != child && !cur.sure {
-		t.link(cur, parent)
-		cur.sure = true
-	}
-}
-
-// inherit gives the forked child its parent and what it has of it. A child that
-// was read from /proc already keeps what was read.
-func (t *Table) inherit(child, parent *image, f event.Fork) {
 	if parent == nil || parent == child || child.sure {
 		return
 	}
 	t.link(child, parent)
 	child.sure = true
-	if child.facts != nil && child.facts.exe.Kind != event.ExecutableUnknown {
+	t.inherit(child, parent, f)
+	t.relink(child)
+}
+
+// inherit gives a forked child what it has of its parent. What was read from
+// /proc for it may already be of a later image: the parent's facts are better,
+// if there are any.
+func (t *Table) inherit(child, parent *image, f event.Fork) {
+	read := child.facts != nil
+	switch {
+	case !read:
+	case parent.facts.exe.Kind == event.ExecutableUnknown:
+		return
+	case child.facts.exe.Kind != event.ExecutableUnknown && child.facts.readAt == 0:
+		return // by another record
+	}
+	child.facts, child.started = parent.facts, f.Boot
+	if read {
+		t.touch(child)
 		return
 	}
-	if child.facts != nil {
-		t.touch(child)
-	}
-	child.facts, child.name, child.uid, child.gid, child.started = parent.facts, f.Comm, f.UID, parent.gid, f.Boot
-	child.cgroup, child.netNS, child.mountNS, child.pidNS = parent.cgroup, parent.netNS, parent.mountNS, parent.pidNS
+	child.name, child.uid, child.gid, child.cgroup = f.Comm, f.UID, parent.gid, parent.cgroup
+	child.netNS, child.mountNS, child.pidNS = parent.netNS, parent.mountNS, parent.pidNS
 	child.inherited = true
+}
+
+// relink gives the images of child's process that were met before this fork
+// record the parent that it names.
+func (t *Table) relink(child *image) {
+	id := child.id
+	for range maxMissed {
+		id.Exec++
+		if i, ok := t.images[id]; ok && !i.sure {
+			t.link(i, child.parent)
+			i.sure = true
+		}
+	}
+}
+
+// maxMissed bounds the search for other images of one process: so many execs in
+// a row may go unseen.
+const maxMissed = 16
+
+// earlier returns the last image before id of the same process, if there is one.
+func (t *Table) earlier(id event.ProcessID) *image {
+	for range maxMissed {
+		id = before(id)
+		if i, ok := t.images[id]; ok {
+			return i
+		}
+	}
+	return nil
 }
 
 // Exit takes the record of a process's end.

@@ -18,7 +18,8 @@ type fileStat struct {
 	links      uint32
 	regular    bool
 	mount      uint64 // id of the mount it was opened through
-	ctime      int64  // ns since 1970; from statTimes only
+
+	size, mtime, ctime int64 // times in ns since 1970; from statTimes only
 }
 
 // statFD reads what identifies fd. It asks for no attribute that a file system
@@ -27,9 +28,9 @@ func statFD(fd int) (fileStat, error) {
 	return statx(fd, unix.STATX_MNT_ID)
 }
 
-// statTimes reads the time of change too. It may ask the file system.
+// statTimes reads size and times too. It may ask the file system.
 func statTimes(fd int) (fileStat, error) {
-	return statx(fd, unix.STATX_CTIME|unix.STATX_MNT_ID)
+	return statx(fd, unix.STATX_BASIC_STATS|unix.STATX_MNT_ID)
 }
 
 func statx(fd, mask int) (fileStat, error) {
@@ -42,7 +43,8 @@ func statx(fd, mask int) (fileStat, error) {
 		return fileStat{}, fmt.Errorf("stat open file: %w", err)
 	}
 	return fileStat{dev: kernelDev(s.Dev_major, s.Dev_minor), inode: s.Ino, links: s.Nlink,
-		regular: s.Mode&unix.S_IFMT == unix.S_IFREG, mount: s.Mnt_id, ctime: s.Ctime.Sec*1e9 + int64(s.Ctime.Nsec)}, nil
+		regular: s.Mode&unix.S_IFMT == unix.S_IFREG, mount: s.Mnt_id,
+		size: int64(s.Size), mtime: s.Mtime.Sec*1e9 + int64(s.Mtime.Nsec), ctime: s.Ctime.Sec*1e9 + int64(s.Ctime.Nsec)}, nil
 }
 
 // linkFD is the path of an open file as the kernel knows it.

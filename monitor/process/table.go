@@ -156,11 +156,15 @@ func (t *Table) find(id event.ProcessID) *image {
 	}
 	now := bootNow()
 	i := &image{id: id, started: id.Start}
-	if before := t.adopt(id); before != nil {
-		if before.id == id {
-			return before
-		}
-		i.parent, i.sure, i.name = before.parent, before.sure, before.name
+	other := t.adopt(id)
+	if other != nil && other.id == id {
+		return other
+	}
+	if other == nil {
+		other = t.earlier(id)
+	}
+	if other != nil {
+		i.parent, i.sure, i.name = other.parent, other.sure, other.name
 	}
 	t.add(i)
 	t.enter(i, now)
