@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -263,5 +264,33 @@ func TestMPTCP(t *testing.T) {
 			}
 			noLosses(t, k)
 		})
+	}
+}
+
+// A process that becomes another program counts as two, with one socket.
+func TestExecKeepsSocket(t *testing.T) {
+	k := load(t, Config{})
+	client, server := tcpPair(t)
+	dup, err := unix.Dup(client)
+	must(t, err)
+	file := os.NewFile(uintptr(dup), "socket")
+	cmd := exec.Command("/bin/sh", "-c", `printf 12 >&3; exec /bin/sh -c "printf 345 >&3"`)
+	cmd.ExtraFiles = []*os.File{file}
+	must(t, cmd.Run())
+	file.Close()
+	recvAll(t, server, 5)
+	images := map[uint32]uint64{}
+	must(t, k.Drain(func(f *Flow) {
+		if f.Key.Id.Pid == uint32(cmd.Process.Pid) {
+			images[f.Key.Id.Exec] += f.Value.Sent
+		}
+	}))
+	var got []uint64
+	for _, n := range images {
+		got = append(got, n)
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, []uint64{2, 3}) {
+		t.Errorf("images sent %v, want 2 and 3 bytes", got)
 	}
 }

@@ -39,6 +39,7 @@ func TestManyPeers(t *testing.T) {
 	errs := make(chan error, threads*2)
 	for range threads {
 		wg.Go(func() {
+			at := &unix.SockaddrInet4{Addr: at.Addr, Port: at.Port} // package unix writes to it
 			for range rounds {
 				for i, fd := range others {
 					errs <- unix.Sendto(server, make([]byte, 10+i), 0, localOf(t, fd))

@@ -260,10 +260,24 @@ static __always_inline bool empty_segment(struct __sk_buff *skb)
 	return skb->len == 20 + (ip[32] >> 4) * 4;
 }
 
+static __noinline int egress_look(struct __sk_buff *skb, struct bpf_sock *sk, struct sock_state *st)
+{
+	struct packet p = {};
+
+	if (packet_parse(skb, &p))
+		return 0;
+	if (st->raw || st->proto == IPPROTO_SCTP)
+		raw_egress(sk, st, &p);
+	else if (p.proto == IPPROTO_TCP)
+		tcp_egress(skb, st, &p);
+	else
+		udp_egress(skb, st, &p, sk->dst_port != 0);
+	return 0;
+}
+
 static __always_inline void handle_egress(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
-	struct packet p = {};
 	struct sock_state *st;
 
 	if (!sk)
@@ -274,22 +288,33 @@ static __always_inline void handle_egress(struct __sk_buff *skb)
 	if (st->stream ? empty_segment(skb) : skb->len < 1228 && dull_datagram(skb, 2))
 		return;
 	sk = bpf_sk_fullsock(sk);
-	if (!sk || packet_parse(skb, &p))
-		return;
-	if (st->raw || st->proto == IPPROTO_SCTP)
-		raw_egress(sk, st, &p);
-	else if (p.proto == IPPROTO_TCP)
-		tcp_egress(skb, st, &p);
-	else
-		udp_egress(skb, st, &p, sk->dst_port != 0);
+	if (sk)
+		egress_look(skb, sk, st);
+}
+
+static __noinline int ingress_look(struct __sk_buff *skb, struct bpf_sock *sk,
+				   struct sock_state *st)
+{
+	struct packet p = {};
+
+	if (packet_parse(skb, &p))
+		return 0;
+	if (p.sport == DNS_PORT && !st->raw) {
+		if (p.len)
+			payload_emit(skb, st, &p, PAYLOAD_DNS_ANSWER, PAYLOAD_LEN);
+	} else if (sk->dst_port) {
+		st->in_done = 1;
+		return 0;
+	}
+	if (st->stream || st->named_io || sk->dst_port)
+		return 0;
+	return peer_queue(sk, p.src, p.sport, skb->len, st->raw ? p.header : p.offset);
 }
 
 static __always_inline void handle_ingress(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
-	struct packet p = {};
 	struct sock_state *st;
-	__u32 header;
 
 	if (!sk)
 		return;
@@ -299,19 +324,8 @@ static __always_inline void handle_ingress(struct __sk_buff *skb)
 	if (st->stream ? empty_segment(skb) : st->named_io && dull_datagram(skb, 0))
 		return;
 	sk = bpf_sk_fullsock(sk);
-	if (!sk || packet_parse(skb, &p))
-		return;
-	if (p.sport == DNS_PORT && !st->raw) {
-		if (p.len)
-			payload_emit(skb, st, &p, PAYLOAD_DNS_ANSWER, PAYLOAD_LEN);
-	} else if (sk->dst_port) {
-		st->in_done = 1;
-		return;
-	}
-	if (st->stream || st->named_io || sk->dst_port)
-		return;
-	header = st->raw ? p.header : p.offset;
-	peer_queue(sk, p.src, p.sport, skb->len, header);
+	if (sk)
+		ingress_look(skb, sk, st);
 }
 
 #endif
