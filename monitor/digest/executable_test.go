@@ -147,6 +147,9 @@ func TestProcessesWithoutAnswer(t *testing.T) {
 	stale := req
 	stale.ID.Start += 3 * clockTick
 	wantReason(t, r.ask(stale), event.HashVanished)
+	elsewhere := req // exe may be pointed at a twin on another file system
+	elsewhere.File.Dev++
+	wantReason(t, r.ask(elsewhere), event.HashVanished)
 	wantReason(t, r.ask(event.HashRequest{ID: event.ProcessID{PID: 2}}), event.HashNoFile)
 	large := start(t, install(t, filepath.Join(t.TempDir(), "large"), append(program(t, "sleep"), make([]byte, 1<<20)...)), "60")
 	got := r.ask(event.HashRequest{ID: event.ProcessID{PID: uint32(large.Process.Pid)}})

@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"snitch/monitor/event"
 )
@@ -218,6 +221,60 @@ func TestQueueOverflow(t *testing.T) {
 		t.Error("an entry from before the overflow was kept")
 	}
 	wantDigest(t, r.askFile(script), content)
+}
+
+// TestLeaseOnExecutedFile: the kernel cannot open the file of an event, and the
+// events behind it must not wait for that.
+func TestLeaseOnExecutedFile(t *testing.T) {
+	needFanotify(t)
+	r := newRig(t, Config{})
+	leased := install(t, filepath.Join(t.TempDir(), "leased"), program(t, "true"))
+	runOnce(t, leased)
+	f, err := os.OpenFile(leased, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	signal.Ignore(unix.SIGIO) // the kernel's word that somebody wants the file
+	defer signal.Reset(unix.SIGIO)
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
+		t.Skipf("missing feature: leases: %v", err)
+	}
+	content := program(t, "true")
+	path := install(t, filepath.Join(t.TempDir(), "prog"), content)
+	req := runOnce(t, path)
+	r.run()
+	wantDigest(t, r.ask(req), content)
+	if n := r.Stats().Missed; n == 0 {
+		t.Error("the event of the leased file is not counted")
+	}
+}
+
+// TestCloseWithSightingsThatWait closes while executed files wait to be read:
+// TestMain finds their descriptors if Close does not close them.
+func TestCloseWithSightingsThatWait(t *testing.T) {
+	r := newRig(t, Config{Workers: 1})
+	r.pool.patience = time.Minute
+	r.run()
+	r.pool.add(fastLane, func() { <-r.stopped.Done() }) // until Close
+	dir := t.TempDir()
+	const programs = 6
+	for i := range programs {
+		runOnce(t, install(t, filepath.Join(dir, fmt.Sprint(i)), program(t, "true")))
+	}
+	eventually(t, "the executions are seen", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.flights) >= programs
+	})
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := len(r.flights); n != 0 {
+		t.Errorf("%d reads left after Close", n)
+	}
 }
 
 func inodeFor(t testing.TB, path string) (inode, state) {

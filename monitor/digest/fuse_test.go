@@ -382,17 +382,19 @@ func TestQueueIsBounded(t *testing.T) {
 // TestLaneOfStuckServer: the way to a file is judged without opening it.
 func TestLaneOfStuckServer(t *testing.T) {
 	f := mountFuse(t, "0")
-	defer f.release(t)
 	r := newRig(t, Config{NoFanotify: true})
+	path := filepath.Join(f.dir, "program")
+	cmd := start(t, path, "60")
+	id := request(t, cmd.Process.Pid, path)
+	_, fit, err := openImage(id.ID, fastLane, r.table())
+	if want := slowLane(id.File.Dev); !errors.Is(err, errOtherLane) || fit != want {
+		t.Errorf("got %v, lane %+v, want lane %+v", err, fit, want)
+	}
 	link := filepath.Join(t.TempDir(), "link")
-	if err := os.Symlink(filepath.Join(f.dir, "stall"), link); err != nil {
+	if err := os.Symlink(path, link); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Lstat(filepath.Join(f.dir, "stall")); err != nil {
-		t.Fatal(err)
-	}
-	_, fit, err := openScript(link, fastLane, r.table())
-	if !errors.Is(err, errOtherLane) || fit.fast {
+	if _, fit, err := openScript(link, fastLane, r.table()); !errors.Is(err, errOtherLane) || fit.fast {
 		t.Errorf("got %v, lane %+v, want another lane", err, fit)
 	}
 	o, _, err := openScript("/bin/sleep", fastLane, r.table())

@@ -59,7 +59,7 @@ func newMounts(path string) (*mounts, error) {
 		return nil, fmt.Errorf("make eventfd: %w", err)
 	}
 	m := &mounts{path: path, probe: probe, wake: wake}
-	if err := m.reload(); err != nil {
+	if _, err := m.reload(); err != nil {
 		m.close()
 		return nil, err
 	}
@@ -84,19 +84,19 @@ func (m *mounts) current() *mountTable {
 	return m.table
 }
 
-// reload reads the table again. Changes that come while it reads are noticed by
-// the next call of current.
-func (m *mounts) reload() error {
+// reload reads the table again: what it returns was true after the call began.
+// Changes that come while it reads are noticed by the next call of current.
+func (m *mounts) reload() (*mountTable, error) {
 	m.mu.Lock()
 	begun := m.changes
 	m.mu.Unlock()
 	f, err := os.Open(m.path)
 	if err != nil {
-		return fmt.Errorf("open mount table: %w", err)
+		return nil, fmt.Errorf("open mount table: %w", err)
 	}
 	list, _, err := parseMountinfo(f)
 	if err = errors.Join(err, f.Close()); err != nil {
-		return err
+		return nil, err
 	}
 	t := &mountTable{byID: make(map[uint64]mount, len(list)), byDev: make(map[uint64]family, len(list)), list: list}
 	for _, v := range list {
@@ -106,7 +106,7 @@ func (m *mounts) reload() error {
 	m.mu.Lock()
 	m.table, m.seen = t, begun
 	m.mu.Unlock()
-	return nil
+	return t, nil
 }
 
 // watch reloads at each change and then calls changed, until ctx ends.
@@ -119,12 +119,11 @@ func (m *mounts) watch(ctx context.Context, changed func(*mountTable)) error {
 	stop := context.AfterFunc(ctx, m.kickLocked)
 	defer stop()
 	for {
-		if err := m.reload(); err != nil {
+		t, err := m.reload()
+		if err != nil {
 			return fmt.Errorf("watch mounts: %w", err)
 		}
-		if t := m.current(); t != nil {
-			changed(t)
-		}
+		changed(t)
 		if ctx.Err() != nil {
 			return nil
 		}

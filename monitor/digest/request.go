@@ -58,7 +58,7 @@ func (h *Hasher) known(f event.FileID) (event.HashResult, bool) {
 		r = e.result()
 	}
 	h.mu.Unlock()
-	if e == nil || anonymous(f.Dev) && !h.mounts.current().vouches(f) {
+	if e == nil || anonymous(f.Dev) && !h.table().vouches(f) {
 		return event.HashResult{}, false
 	}
 	return r, true
@@ -66,15 +66,14 @@ func (h *Hasher) known(f event.FileID) (event.HashResult, bool) {
 
 // table is the mount table as of now, read again if it has to be.
 func (h *Hasher) table() *mountTable {
-	t := h.mounts.current()
-	if t != nil {
+	if t := h.mounts.current(); t != nil {
 		return t
 	}
-	if err := h.mounts.reload(); err != nil {
+	t, err := h.mounts.reload()
+	if err != nil {
 		h.log.Warn("mount table unreadable", "error", err)
-		return nil
 	}
-	return h.mounts.current()
+	return t
 }
 
 // submit makes w wait and queues the first step.
