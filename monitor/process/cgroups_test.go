@@ -1,6 +1,7 @@
 package process
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,15 +10,19 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"snitch/bpf/bpftest"
 	"snitch/monitor/event"
 )
 
 // ownCgroup makes a cgroup below the v2 root.
 func ownCgroup(t *testing.T, b *bench, name string) (dir string, id uint64) {
 	t.Helper()
-	if b.cgroups.mount < 0 {
-		t.Skip("no cgroup2 is mounted")
-	}
+	bpftest.Need(t, &bpftest.Feature{Name: "cgroup2-mount", Probe: func() error {
+		if b.cgroups.mount < 0 {
+			return errors.New("no cgroup2 is mounted")
+		}
+		return nil
+	}})
 	top := filepath.Join(b.cgroups.point, "snitch-process-"+strconv.Itoa(os.Getpid())+".slice")
 	dir = filepath.Join(top, name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
