@@ -51,7 +51,7 @@ enum flow_result {
 /* struct flow_value.flags */
 enum flow_flag {
 	FLOW_RECV_FIRST = 1, /* the first thing seen was a receive */
-	FLOW_CLOSED = 2,     /* the socket is gone */
+	FLOW_CLOSED = 2,     /* the socket is gone; so are the other flows of its cookie */
 	FLOW_EXISTING = 4,   /* the socket was there before the monitor */
 };
 
