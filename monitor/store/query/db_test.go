@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"snitch/bpf/bpftest"
 	"snitch/monitor/event"
 	"snitch/monitor/store"
 	"snitch/monitor/store/query"
@@ -62,9 +63,12 @@ func conn(id uint64, at time.Time) event.Connection {
 // TestGroupReader: a member of the group who may only read the three files
 // reads while the daemon writes, after it ended, and after it was killed.
 func TestGroupReader(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to become another user")
-	}
+	bpftest.Need(t, &bpftest.Feature{Name: "setuid", Probe: func() error {
+		if os.Geteuid() != 0 {
+			return errors.New("becoming another user needs root")
+		}
+		return nil
+	}})
 	const uid, gid = 65533, 65532
 	dir := filepath.Join(openDir(t), "state")
 	s, err := store.Open(t.Context(), store.Config{Dir: dir, Group: gid})
