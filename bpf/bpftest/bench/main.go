@@ -137,7 +137,16 @@ func (b *bench) attached(f func(d *bpftest.Daemon) error, flags ...string) error
 	if err != nil {
 		return err
 	}
-	err = f(d)
-	_, stopErr := d.Stop(30 * time.Second)
-	return errors.Join(err, stopErr)
+	if err := f(d); err != nil {
+		return errors.Join(err, d.Kill())
+	}
+	if _, err := d.Stop(30 * time.Second); err != nil {
+		return &stopError{err}
+	}
+	return nil
 }
+
+// stopError is a daemon that measured well and did not end well.
+type stopError struct{ error }
+
+func (e *stopError) Unwrap() error { return e.error }

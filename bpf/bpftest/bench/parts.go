@@ -8,24 +8,47 @@ import (
 	"strings"
 )
 
-// parts runs the Go benchmarks of single parts that have no meaning as a pair:
-// the drain of a full generation of flows, and the writer of the database.
+// goBenchmarks are Go benchmarks of single parts, which have no meaning as a
+// pair: they live with the part that they measure.
+var goBenchmarks = []struct{ pkg, pattern, more string }{
+	{"snitch/bpf", "^(BenchmarkDrain|BenchmarkNewSockets)$", "-benchtime=3x"},
+	{"snitch/monitor/store", "^(BenchmarkInsert|BenchmarkUpdate)$", "-benchtime=2s"},
+}
+
+// parts measures the drain of a full generation of flows, new sockets under a
+// bare drain, and the writer of the database.
 func (b *bench) parts(doc *document) error {
-	cmd := exec.Command("go", "test", "-run", "^$", "-bench", "^BenchmarkPart", "-count", "3", "snitch/bpf/bpftest/bench")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("go test: %w\n%s", err, out)
-	}
-	rows := [][]string{{"part", "time", "more"}}
-	for s := bufio.NewScanner(bytes.NewReader(out)); s.Scan(); {
-		f := strings.Fields(s.Text())
-		if len(f) < 4 || !strings.HasPrefix(f[0], "BenchmarkPart") {
-			continue
+	rows := [][]string{{"part", "benchmark", "result"}}
+	for _, g := range goBenchmarks {
+		out, err := exec.Command("go", "test", "-run", "^$", "-bench", g.pattern, g.more, g.pkg).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("go test %s: %w\n%s", g.pkg, err, out)
 		}
-		name, _, _ := strings.Cut(strings.TrimPrefix(f[0], "BenchmarkPart"), "-")
-		rows = append(rows, []string{name, f[2] + " " + f[3], strings.Join(f[4:], " ")})
+		found := results(g.pkg, out)
+		if len(found) == 0 {
+			return fmt.Errorf("go test %s: no benchmark matches %s", g.pkg, g.pattern)
+		}
+		rows = append(rows, found...)
 	}
-	doc.section("Parts", "Three runs each of `go test -bench BenchmarkPart ./bpf/bpftest/bench`.")
+	doc.section("Parts", "`go test -bench` of the packages named.")
 	doc.table(rows)
 	return nil
+}
+
+// results reads the lines `BenchmarkName-2  3  123 ns/op  4 unit`.
+func results(pkg string, out []byte) [][]string {
+	var rows [][]string
+	for s := bufio.NewScanner(bytes.NewReader(out)); s.Scan(); {
+		f := strings.Fields(s.Text())
+		if len(f) < 4 || !strings.HasPrefix(f[0], "Benchmark") {
+			continue
+		}
+		name, _, _ := strings.Cut(strings.TrimPrefix(f[0], "Benchmark"), "-")
+		var values []string
+		for i := 2; i+1 < len(f); i += 2 {
+			values = append(values, f[i]+" "+f[i+1])
+		}
+		rows = append(rows, []string{strings.TrimPrefix(pkg, "snitch/"), name, strings.Join(values, ", ")})
+	}
+	return rows
 }
