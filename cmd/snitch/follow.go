@@ -15,6 +15,10 @@ import (
 // reconnectEvery is the pause between two attempts to find the daemon.
 const reconnectEvery = time.Second
 
+// overlap is how far the database is asked again after a gap: what began there
+// may have been told by neither the old feed nor the new one.
+const overlap = 5 * time.Second
+
 // follower is `snitch log --follow`.
 type follower struct {
 	printer *logPrinter
@@ -71,6 +75,7 @@ func (f *follower) session(ctx context.Context, feed *control.Feed) error {
 			return nil
 		case errors.Is(err, io.EOF), m.Type == control.TypeBye:
 			f.say("the daemon ended: waiting for the next")
+			f.query.Since = time.Now().Add(-overlap)
 			return nil
 		case err != nil:
 			return err
@@ -93,7 +98,7 @@ func (f *follower) past(ctx context.Context) error {
 	if errors.Is(err, query.ErrNotThere) {
 		err = nil // the daemon will make it
 	}
-	f.query.Since, f.query.Limit = time.Now().Add(-reconnectEvery), 0
+	f.query.Since, f.query.Limit = time.Now().Add(-overlap), 0
 	return err
 }
 

@@ -9,12 +9,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"snitch/bpf/bpftest"
 	"snitch/cmd/internal/control"
 	"snitch/monitor/event"
 	"snitch/monitor/store"
@@ -34,11 +36,25 @@ func TestStories(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"seed":    seed,
-			"waitrun": waitRun,
-			"hostile": hostile,
+			"seed":     seed,
+			"waitrun":  waitRun,
+			"waitlive": waitLive,
+			"waitlog":  waitLog,
+			"hostile":  hostile,
 		},
 		Setup: func(env *testscript.Env) error {
+			// Daemons that are to see exact traffic watch a cgroup of their own: the
+			// machine is not theirs alone.
+			group, err := bpftest.OpenCgroup()
+			if err != nil {
+				return err
+			}
+			env.Defer(func() {
+				if err := group.Close(); err != nil {
+					t.Errorf("remove cgroup: %v", err)
+				}
+			})
+			env.Setenv(groupVariable, group.Dir())
 			env.Setenv("NO_COLOR", "1")
 			env.Setenv("TZ", "UTC")
 			return nil
@@ -102,6 +118,42 @@ func waitRun(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("status of the daemon: %v", err)
 }
 
+// waitLive waits until so many clients follow: waitlive DIR N.
+func waitLive(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: waitlive DIR N")
+	}
+	client := control.NewClient(ts.MkAbs(args[0]))
+	for range 400 {
+		if st, err := client.Status(context.Background()); err == nil && strconv.Itoa(st.Live.Clients) == args[1] {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	ts.Fatalf("not %s clients", args[1])
+}
+
+// waitLog waits until the log has a row that passes: waitlog DIR FILTER…
+func waitLog(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: waitlog DIR FILTER…")
+	}
+	dir := ts.MkAbs(args[0])
+	opts := LogOptions{State: dir, Limit: 1}
+	q, err := opts.question(time.Now(), args[1:])
+	ts.Check(err)
+	for range 200 {
+		found := false
+		ts.Check(control.NewClient(dir).Flush(context.Background()))
+		ts.Check(stored(context.Background(), dir, q, func(*event.Record) error { found = true; return nil }))
+		if found {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	ts.Fatalf("no row passes %q", args[1:])
+}
+
 // hostile fails when the last output has anything that moves a terminal.
 func hostile(ts *testscript.TestScript, _ bool, args []string) {
 	for _, name := range args {
@@ -113,6 +165,9 @@ func hostile(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// groupVariable names the cgroup that talk joins.
+const groupVariable = "TALK_CGROUP"
+
 // talk moves an exact number of bytes over loopback TCP and tells where: talk
 // SENT RECEIVED.
 func talk(args []string) int {
@@ -120,6 +175,12 @@ func talk(args []string) int {
 	if _, err := fmt.Sscan(strings.Join(args, " "), &sent, &received); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return exitUsage
+	}
+	if group := os.Getenv(groupVariable); group != "" {
+		if err := os.WriteFile(filepath.Join(group, "cgroup.procs"), []byte("0"), 0); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return exitNo
+		}
 	}
 	port, err := exchange(sent, received)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"sync"
 	"syscall"
 	"time"
 
@@ -35,6 +36,8 @@ type service struct {
 	cfg   config.Config
 	log   *slog.Logger
 	level *slog.LevelVar
+
+	beside sync.WaitGroup // what ready started
 }
 
 // run is the life of the daemon. It returns nil after a stop that was asked
@@ -60,8 +63,27 @@ func (s *service) run(ctx context.Context) error {
 	if errors.Is(err, errLate) {
 		return err // what hangs cannot be closed either
 	}
+	cancel()
+	s.join()
 	return errors.Join(err, d.close())
 }
+
+// join waits for what runs beside the daemon, but not for a terminal that
+// somebody stopped with Ctrl-S.
+func (s *service) join() {
+	joined := make(chan struct{})
+	go func() {
+		s.beside.Wait()
+		close(joined)
+	}()
+	select {
+	case <-joined:
+	case <-time.After(joinWithin):
+	}
+}
+
+// joinWithin bounds the last lines of the live view.
+const joinWithin = 300 * time.Millisecond
 
 // errLate says that the daemon did not end in time.
 var errLate = fmt.Errorf("did not stop within %s: what was not written yet is lost", stopWithin)
@@ -92,16 +114,21 @@ func (s *service) wait(ctx context.Context, done <-chan error) error {
 func (s *service) ready(ctx context.Context, d *daemon) {
 	fmt.Fprintln(s.io.err, "ready")
 	s.notify(systemd.SdNotifyReady)
-	time.AfterFunc(settled, s.trim)
-	go s.signals(ctx)
-	go s.watchdog(ctx, d)
+	s.beside.Go(func() { s.trim(ctx) })
+	s.beside.Go(func() { s.signals(ctx) })
+	s.beside.Go(func() { s.watchdog(ctx, d) })
 	if s.opts.Live || !s.opts.Quiet && isTerminal(s.io.out) {
-		go s.live(ctx, d.hub)
+		s.beside.Go(func() { s.live(d.hub) })
 	}
 }
 
 // trim gives back what loading needed.
-func (s *service) trim() {
+func (s *service) trim(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(settled):
+	}
 	if err := broker.Trim(); err != nil {
 		s.log.Debug("memory was not given back", "error", err)
 	}
@@ -175,8 +202,9 @@ func (s *service) watchdog(ctx context.Context, d *daemon) {
 	}
 }
 
-// live shows connections on standard output until ctx ends.
-func (s *service) live(ctx context.Context, hub *control.Hub) {
+// live shows connections on standard output until the feed ends, with the last
+// batch of the monitor.
+func (s *service) live(hub *control.Hub) {
 	sub, err := hub.Subscribe()
 	if err != nil {
 		s.log.Warn("no live view", "error", err)
@@ -186,7 +214,7 @@ func (s *service) live(ctx context.Context, hub *control.Hub) {
 	p := &logPrinter{io: s.io, table: newTable(s.io.out, shortTime)}
 	f := follower{printer: p, io: s.io, seen: newSeen(true)}
 	for {
-		messages, err := sub.Next(ctx)
+		messages, err := sub.Next(context.Background())
 		if err != nil {
 			return // the end
 		}
