@@ -76,6 +76,13 @@ func TestForkChain(t *testing.T) {
 	if n := table.Len(); n != event.MaxAncestors+1 {
 		t.Errorf("%d images are kept, want the living one and %d ancestors", n, event.MaxAncestors)
 	}
+	kept := 0
+	for i := table.images[last]; i != nil; i = i.parent {
+		kept++
+	}
+	if kept != event.MaxAncestors+1 {
+		t.Errorf("%d images are held by the living one", kept)
+	}
 	p := table.Lookup(last)
 	if p.Ancestor(event.MaxAncestors) == nil || p.Ancestor(event.MaxAncestors+1) != nil {
 		t.Errorf("lineage does not have %d ancestors", event.MaxAncestors)

@@ -139,6 +139,7 @@ func TestRealOverlay(t *testing.T) {
 	if e.File.Dev == kernelDev(unix.Major(st.Dev), unix.Minor(st.Dev)) {
 		t.Fatal("stat shows the superblock's device: this test shows nothing")
 	}
+	e.Filename = "./sh" // only /proc can tell the path
 	b.Exec(e)
 	checkExe(t, b.settled(e.ID), base+"/merged/sh", fmt.Sprintf("mnt:%d", e.MountNS), event.ExecutableFile, content(t, sh))
 }

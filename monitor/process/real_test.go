@@ -303,3 +303,61 @@ func TestRealKernelThread(t *testing.T) {
 		t.Errorf("nobody is %+v", k)
 	}
 }
+
+// The host's file is the one with the kernel's numbers and time of change.
+func TestFind(t *testing.T) {
+	b := newBench(t)
+	dir := t.TempDir()
+	sh := shell(t, dir, "sh")
+	if err := os.Symlink("sh", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := openAt(unix.AT_FDCWD, sh, unix.O_PATH)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeFD(fd)
+	s, err := statFD(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	right := b.host.identity(fd, s)
+	tests := map[string]struct {
+		path string
+		edit func(*event.FileID)
+		want string
+	}{
+		"the file":            {path: sh, want: sh},
+		"a link to it":        {path: filepath.Join(dir, "link"), want: sh},
+		"another inode":       {path: sh, edit: func(f *event.FileID) { f.Inode++ }},
+		"another device":      {path: sh, edit: func(f *event.FileID) { f.Dev++ }},
+		"changed since":       {path: sh, edit: func(f *event.FileID) { f.Ctime++ }},
+		"not reported":        {path: sh, edit: func(f *event.FileID) { *f = event.FileID{} }},
+		"nothing there":       {path: sh + "x"},
+		"name that is no use": {path: "/a\x00b"},
+	}
+	for name, tt := range tests {
+		file := right
+		if tt.edit != nil {
+			tt.edit(&file)
+		}
+		if got, ok := b.host.find(tt.path, file); ok != (tt.want != "") || ok && got != tt.want {
+			t.Errorf("%s: find = %q, %v; want %q", name, got, ok, tt.want)
+		}
+	}
+}
+
+// A digest that arrives for facts that were taken back changes nothing.
+func TestLateDigest(t *testing.T) {
+	b := newBench(t)
+	e := observed(t, start(t, command(shell(t, t.TempDir(), "sh"), "-c", waiting)), 2)
+	b.hasher.delay = 100 * time.Millisecond
+	b.Lookup(e.ID)
+	next := e
+	next.ID.Exec, next.Boot = 3, bootNow()-1 // it had become the next image before it was read
+	b.images[e.ID].facts.readAt = bootNow()
+	b.Exec(next)
+	if p := b.settled(e.ID); p.Executable.Kind != event.ExecutableUnknown || !p.Executable.SHA256.IsZero() {
+		t.Errorf("taken back: %+v", p.Executable)
+	}
+}
