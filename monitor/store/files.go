@@ -101,7 +101,7 @@ func checkHeader(path string) error {
 	if err != nil {
 		return fmt.Errorf("read header: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	const magic = "SQLite format 3\x00"
 	var head [100]byte
 	switch n, err := io.ReadFull(f, head[:]); {

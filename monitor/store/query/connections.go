@@ -158,7 +158,7 @@ func (r *reader) rows(ctx context.Context, text string, args []any) ([]row, erro
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // Err tells
+	defer rows.Close()
 	var out []row
 	for rows.Next() {
 		var w row

@@ -138,7 +138,7 @@ LEFT JOIN script s ON s.id = p.script WHERE p.id = ?`
 // must not lead round in a circle.
 func (r *reader) process(ctx context.Context, id int64, depth int) (*lineage, error) {
 	if depth < 0 {
-		return nil, nil //nolint:nilnil // the lineage ends here
+		return nil, nil
 	}
 	return remembered(r.names, r.names.processes, id, func() (*lineage, error) {
 		l := &lineage{}

@@ -62,11 +62,6 @@ func (g glob) one(i int, s string, j int) (step int, ok bool) {
 	return 1, g[i] == s[j]
 }
 
-// escape makes a glob that matches s only.
-func escape(s string) glob {
-	return glob(strings.NewReplacer(`\`, `\\`, `*`, `\*`).Replace(s))
-}
-
 // anyMatch reports whether one of the globs matches s.
 func anyMatch(globs []glob, s string) bool {
 	for _, g := range globs {

@@ -179,7 +179,7 @@ func (r *reader) each(ctx context.Context, text string, args []any, f func(*sql.
 	if err != nil {
 		return err
 	}
-	defer rows.Close() //nolint:errcheck // Err tells
+	defer rows.Close()
 	for rows.Next() {
 		if err := f(rows); err != nil {
 			return fmt.Errorf("%w: %w", ErrDamaged, err)

@@ -143,7 +143,7 @@ func (r *reader) groups(ctx context.Context, g *grouping, since, until time.Time
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // Err tells
+	defer rows.Close()
 	var out []Sum
 	for rows.Next() {
 		var label any
