@@ -22,8 +22,11 @@ import (
 const role = "SNITCH_DIGEST_TEST_ROLE"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(role) == "fuse" {
+	switch os.Getenv(role) {
+	case "fuse":
 		os.Exit(serveFuse(os.Args[1], os.Args[2]))
+	case "chroot":
+		os.Exit(stayInRoot(os.Args[1]))
 	}
 	before := descriptors()
 	code := m.Run()

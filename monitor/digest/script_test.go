@@ -1,7 +1,10 @@
 package digest
 
 import (
+	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -58,8 +61,7 @@ func TestScriptPaths(t *testing.T) {
 
 func self() string { p, _ := os.Readlink("/proc/self"); return p }
 
-// TestRootOfProcess: a link in another root means that root.
-func TestRootOfProcess(t *testing.T) {
+func TestSplitRoot(t *testing.T) {
 	root, rest, ok := splitRoot("/proc/12/root/usr/bin/x")
 	if root != "/proc/12/root" || rest != "usr/bin/x" || !ok {
 		t.Errorf("got %q %q %v", root, rest, ok)
@@ -69,6 +71,45 @@ func TestRootOfProcess(t *testing.T) {
 			t.Errorf("%s was taken for a path in another root", path)
 		}
 	}
+}
+
+// stayInRoot is a process whose root is dir, until its input ends.
+func stayInRoot(dir string) int {
+	if err := unix.Chroot(dir); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Println("ready")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	return 0
+}
+
+// TestRootOfProcess: an absolute link in another root means that root.
+func TestRootOfProcess(t *testing.T) {
+	needRoot(t)
+	r := newRig(t, Config{NoFanotify: true})
+	dir, content := t.TempDir(), []byte("#!/inner\n")
+	install(t, filepath.Join(dir, "script"), content)
+	if err := os.Symlink("/script", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/proc/self/exe", dir)
+	cmd.Env = append(os.Environ(), role+"=chroot")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	launch(t, cmd)
+	var line string
+	if _, err := fmt.Fscanln(out, &line); err != nil || line != "ready" {
+		t.Fatalf("the other process says %q, %v", line, err)
+	}
+	wantDigest(t, r.askFile(fmt.Sprintf("/proc/%d/root/link", cmd.Process.Pid)), content)
 }
 
 // TestWrittenWhileRead lets a writer go on while the file is hashed.
