@@ -397,7 +397,8 @@ func TestLaneOfStuckServer(t *testing.T) {
 	if _, fit, err := openScript(link, fastLane, r.table()); !errors.Is(err, errOtherLane) || fit.fast {
 		t.Errorf("got %v, lane %+v, want another lane", err, fit)
 	}
-	o, _, err := openScript("/bin/sleep", fastLane, r.table())
+	disk := start(t, "/bin/sleep", "60")
+	o, _, err := openImage(request(t, disk.Process.Pid, "/bin/sleep").ID, fastLane, r.table())
 	if err != nil {
 		t.Fatalf("a file on a disk: %v", err)
 	}

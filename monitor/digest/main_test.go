@@ -224,6 +224,16 @@ func launch(t testing.TB, cmd *exec.Cmd) {
 // is given by a path to it, for which stat and kernel agree.
 func request(t testing.TB, pid int, file string) event.HashRequest {
 	t.Helper()
+	own, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// On some kernels exec closes descriptors, which is what os/exec waits
+	// for, before it changes the image.
+	eventually(t, "the program runs", func() bool {
+		exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+		return err == nil && exe != own
+	})
 	st, err := readProcStat(uint32(pid))
 	if err != nil {
 		t.Fatal(err)

@@ -184,7 +184,7 @@ func TestCloseWithReadsThatWait(t *testing.T) {
 	const scripts = 20
 	dir, answers := t.TempDir(), make(chan event.HashResult, scripts)
 	for i := range scripts {
-		path := install(t, filepath.Join(dir, string(rune('a'+i))), make([]byte, 16<<20))
+		path := install(t, filepath.Join(dir, string(rune('a'+i))), make([]byte, 4<<20))
 		if _, ok := r.File(path, func(v event.HashResult) { answers <- v }); ok {
 			t.Fatal("answered at once")
 		}
