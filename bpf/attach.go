@@ -62,6 +62,7 @@ var hooks = [...]hook{
 	{"sent_packet", "bytes sent by AF_PACKET", atTracing, fexit},
 	{"received", "bytes received", atTracing, fexit},
 	{"received6", "bytes received", atTracing, fexit},
+	{"received_raw", "bytes received by raw IPv6", atTracing, fexit},
 	{"received_packet", "bytes received by AF_PACKET", atTracing, fexit},
 	{"tcp_received", "bytes received by TCP", atTracing, callTiers},
 	{"connect4", "attempts to connect", atCgroup, callTiers},

@@ -89,6 +89,17 @@ int BPF_PROG(received6, struct socket *socket, void *msg, unsigned long size, in
 	return 0;
 }
 
+/* Raw and ICMP sockets of IPv6 receive here. */
+SEC("fexit/sock_common_recvmsg")
+int BPF_PROG(received_raw, struct socket *socket, void *msg, unsigned long size, int flags, int ret)
+{
+	struct sock *sk = socket->sk;
+
+	if (sk)
+		handle_recv(sk, ret, flags);
+	return 0;
+}
+
 SEC("fexit/packet_sendmsg")
 int BPF_PROG(sent_packet, struct socket *socket, void *msg, unsigned long size, int ret)
 {

@@ -170,6 +170,7 @@ const (
 	fexitProgReceived       = "received"
 	fexitProgReceived6      = "received6"
 	fexitProgReceivedPacket = "received_packet"
+	fexitProgReceivedRaw    = "received_raw"
 	fexitProgRecvmsg4       = "recvmsg4"
 	fexitProgRecvmsg6       = "recvmsg6"
 	fexitProgSendmsg4       = "sendmsg4"
@@ -247,6 +248,7 @@ type fexitProgramSpecs struct {
 	Received       *ebpf.ProgramSpec `ebpf:"received"`
 	Received6      *ebpf.ProgramSpec `ebpf:"received6"`
 	ReceivedPacket *ebpf.ProgramSpec `ebpf:"received_packet"`
+	ReceivedRaw    *ebpf.ProgramSpec `ebpf:"received_raw"`
 	Recvmsg4       *ebpf.ProgramSpec `ebpf:"recvmsg4"`
 	Recvmsg6       *ebpf.ProgramSpec `ebpf:"recvmsg6"`
 	Sendmsg4       *ebpf.ProgramSpec `ebpf:"sendmsg4"`
@@ -367,6 +369,7 @@ type fexitPrograms struct {
 	Received       *ebpf.Program `ebpf:"received"`
 	Received6      *ebpf.Program `ebpf:"received6"`
 	ReceivedPacket *ebpf.Program `ebpf:"received_packet"`
+	ReceivedRaw    *ebpf.Program `ebpf:"received_raw"`
 	Recvmsg4       *ebpf.Program `ebpf:"recvmsg4"`
 	Recvmsg6       *ebpf.Program `ebpf:"recvmsg6"`
 	Sendmsg4       *ebpf.Program `ebpf:"sendmsg4"`
@@ -398,6 +401,7 @@ func (p *fexitPrograms) Close() error {
 		p.Received,
 		p.Received6,
 		p.ReceivedPacket,
+		p.ReceivedRaw,
 		p.Recvmsg4,
 		p.Recvmsg6,
 		p.Sendmsg4,
