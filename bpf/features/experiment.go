@@ -72,7 +72,11 @@ func (e *experiment) set(h hook) {
 	e.closers = append(e.closers, p)
 	l, err := h.link(p, e.lab.cgroup)
 	if err != nil {
-		e.answer(refused(h.feature, err))
+		r := refused(h.feature, err)
+		if h.trampoline() && errors.Is(err, ebpf.ErrNotSupported) {
+			r.Reason = "it loads, and this kernel cannot attach it on this machine (no BPF trampolines)"
+		}
+		e.answer(r)
 		return
 	}
 	e.closers = append(e.closers, l)
@@ -113,6 +117,10 @@ func targetPrefix(attach ebpf.AttachType) string {
 		return "bpf_iter_"
 	}
 	return ""
+}
+
+func (h hook) trampoline() bool {
+	return h.attach == ebpf.AttachTraceFExit || h.attach == ebpf.AttachLSMMac
 }
 
 func (h hook) cgroup() bool {
