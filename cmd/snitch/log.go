@@ -53,7 +53,7 @@ func newLog(io stdio) *cobra.Command {
 		},
 	}
 	dirFlag(cmd, &opts.State, "state", config.DefaultState, "state directory of the daemon")
-	cmd.Flags().StringVar(&opts.Since, "since", "", "only what began since: 10m, 7d, 2026-07-01, \"2026-07-01 08:00\", 08:00")
+	cmd.Flags().StringVar(&opts.Since, "since", "", "only what was active since: 10m, 7d, 2026-07-01, \"2026-07-01 08:00\", 08:00")
 	cmd.Flags().StringVar(&opts.Until, "until", "", "only what began before: as --since")
 	cmd.Flags().BoolVarP(&opts.Follow, "follow", "f", false, "go on with what happens now")
 	cmd.Flags().IntVarP(&opts.Limit, "limit", "n", 0, "at most so many, the newest; 0 is all")

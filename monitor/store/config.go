@@ -12,7 +12,7 @@ import (
 // Defaults of Config.
 const (
 	DefaultInterval   = 10 * time.Second
-	DefaultMaxPending = 16384
+	DefaultMaxPending = 131072 // two full generations of flows: a burst is no loss
 	DefaultMinutes    = 48 * time.Hour
 	DefaultHours      = 90 * 24 * time.Hour
 	DefaultDays       = 5 * 366 * 24 * time.Hour

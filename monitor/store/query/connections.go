@@ -27,8 +27,8 @@ const (
 
 // Query selects connections. The zero value selects all, oldest first.
 type Query struct {
-	Since   time.Time // that began at this time or later; zero: no bound
-	Until   time.Time // and before this; zero: no bound
+	Since   time.Time // that were active at this time or later; zero: no bound
+	Until   time.Time // and began before this; zero: no bound
 	Filters Filters
 	Limit   int // at most so many; 0: all
 	Order   Order
@@ -38,34 +38,70 @@ type Query struct {
 // time when they began. It holds chunkRows of them in memory, and no lock or
 // transaction while f runs. An error of f ends it and is returned.
 func (db *DB) Connections(ctx context.Context, q Query, f func(event.Record) error) error {
-	cursor := key{q.bound(), 0, 0}
-	if q.Order == NewestFirst {
-		cursor.run, cursor.id = math.MaxInt64, math.MaxInt64
-	} else {
-		cursor.run = math.MinInt64
-	}
 	left := q.Limit
 	if left <= 0 {
 		left = math.MaxInt
 	}
-	for {
-		chunk := make([]event.Record, 0, min(left, chunkRows))
-		n := min(left, chunkRows)
+	for _, part := range q.parts() {
+		n, err := db.part(ctx, part, left, f)
+		if err != nil || n == left {
+			return err
+		}
+		left -= n
+	}
+	return nil
+}
+
+// part is one scan in the order of beginning.
+type part struct {
+	*Query
+	from, to int64 // opened in [from, to)
+	long     bool  // only those of the index of long connections
+}
+
+// parts are the scans that find what q selects. Who was active since a time
+// may have begun long before: those few have an index of their own.
+func (q *Query) parts() []part {
+	scan := part{Query: q, from: math.MinInt64, to: math.MaxInt64}
+	if !q.Until.IsZero() {
+		scan.to = schema.FromTime(q.Until)
+	}
+	if q.Since.IsZero() {
+		return []part{scan}
+	}
+	long := part{Query: q, from: math.MinInt64, long: true}
+	scan.from = max(schema.FromTime(q.Since), math.MinInt64+schema.LongConnection) - schema.LongConnection
+	long.to = min(scan.from, scan.to)
+	if q.Order == NewestFirst {
+		return []part{scan, long}
+	}
+	return []part{long, scan}
+}
+
+// part hands out at most limit records and returns how many there were.
+func (db *DB) part(ctx context.Context, p part, limit int, f func(event.Record) error) (int, error) {
+	cursor := key{p.from, math.MinInt64, math.MinInt64}
+	if p.Order == NewestFirst {
+		cursor = key{p.to, math.MinInt64, math.MinInt64}
+	}
+	for done := 0; ; {
+		var chunk []event.Record
+		n := min(limit-done, chunkRows)
 		err := db.read(ctx, func(r *reader) (err error) {
-			chunk, cursor, err = r.chunk(ctx, &q, cursor, n)
+			chunk, cursor, err = r.chunk(ctx, &p, cursor, n)
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("read connections: %w", err)
+			return done, fmt.Errorf("read connections: %w", err)
 		}
 		for i := range chunk {
 			if err := f(chunk[i]); err != nil {
-				return err
+				return done, err
 			}
 		}
-		left -= len(chunk)
-		if len(chunk) < n || left == 0 {
-			return nil
+		done += len(chunk)
+		if len(chunk) < n || done == limit {
+			return done, nil
 		}
 	}
 }
@@ -73,34 +109,26 @@ func (db *DB) Connections(ctx context.Context, q Query, f func(event.Record) err
 // key is the primary key of a connection.
 type key struct{ opened, run, id int64 }
 
-// bound is the time at which the scan begins.
-func (q *Query) bound() int64 {
-	switch {
-	case q.Order == OldestFirst && q.Since.IsZero():
-		return math.MinInt64
-	case q.Order == OldestFirst:
-		return schema.FromTime(q.Since)
-	case q.Until.IsZero():
-		return math.MaxInt64
-	}
-	return schema.FromTime(q.Until) - 1
-}
-
 // statement is the SQL for the next n rows behind cursor.
-func (q *Query) statement(b *builder, cursor key, n int) string {
+func (p *part) statement(b *builder, cursor key, n int) string {
 	compare, direction := ">", ""
-	if q.Order == NewestFirst {
+	if p.Order == NewestFirst {
 		compare, direction = "<", " DESC"
 	}
-	text := "SELECT " + columns + " FROM connection c WHERE (c.opened, c.run, c.id) " + compare +
-		" (" + b.arg(cursor.opened) + ", " + b.arg(cursor.run) + ", " + b.arg(cursor.id) + ")"
-	if q.Order == OldestFirst && !q.Until.IsZero() {
-		text += " AND c.opened < " + b.arg(schema.FromTime(q.Until))
+	text := "SELECT " + columns + " FROM connection c"
+	if p.long {
+		text += " INDEXED BY connection_long"
 	}
-	if q.Order == NewestFirst && !q.Since.IsZero() {
-		text += " AND c.opened >= " + b.arg(schema.FromTime(q.Since))
+	text += " WHERE (c.opened, c.run, c.id) " + compare +
+		" (" + b.arg(cursor.opened) + ", " + b.arg(cursor.run) + ", " + b.arg(cursor.id) + ")" +
+		" AND c.opened >= " + b.arg(p.from) + " AND c.opened < " + b.arg(p.to)
+	if p.long {
+		text += fmt.Sprintf(" AND c.last > %d", int64(schema.LongConnection)) // no argument: the planner must see the number
 	}
-	if where := b.where(q.Filters); where != "" {
+	if !p.Since.IsZero() {
+		text += " AND c.opened + ifnull(c.last, 0) >= " + b.arg(schema.FromTime(p.Since))
+	}
+	if where := b.where(p.Filters); where != "" {
 		text += " AND " + where
 	}
 	return text + " ORDER BY c.opened" + direction + ", c.run" + direction + ", c.id" + direction + " LIMIT " + b.arg(int64(n))
@@ -135,9 +163,9 @@ func (w *row) targets() []any {
 }
 
 // chunk reads up to n records and the key of the last.
-func (r *reader) chunk(ctx context.Context, q *Query, cursor key, n int) ([]event.Record, key, error) {
+func (r *reader) chunk(ctx context.Context, p *part, cursor key, n int) ([]event.Record, key, error) {
 	var b builder
-	rows, err := r.rows(ctx, q.statement(&b, cursor, n), b.args)
+	rows, err := r.rows(ctx, p.statement(&b, cursor, n), b.args)
 	if err != nil {
 		return nil, cursor, err
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -223,8 +224,8 @@ func TestOrderAndLimit(t *testing.T) {
 		{query.Query{Order: query.NewestFirst}, 1000, 1000, 1},
 		{query.Query{Limit: 10}, 10, 1, 10},
 		{query.Query{Limit: 600, Order: query.NewestFirst}, 600, 1000, 401},
-		{query.Query{Since: time.Unix(1010, 0), Until: time.Unix(1020, 0)}, 30, 31, 60},
-		{query.Query{Since: time.Unix(1010, 0), Until: time.Unix(1020, 0), Order: query.NewestFirst}, 30, 60, 31},
+		{query.Query{Since: time.Unix(1010, 1), Until: time.Unix(1020, 0)}, 30, 31, 60},
+		{query.Query{Since: time.Unix(1010, 1), Until: time.Unix(1020, 0), Order: query.NewestFirst}, 30, 60, 31},
 		{query.Query{Since: time.Unix(5000, 0)}, 0, 0, 0},
 	} {
 		got := selected(t, db, tc.q)
@@ -309,5 +310,50 @@ func TestRunsLossesExecs(t *testing.T) {
 	})
 	if err != nil || n != 599 {
 		t.Errorf("%d execs, %v, want 599", n, err)
+	}
+}
+
+// TestSince: what was active since a time is found however long before it
+// began, in either order, in pieces, and nothing else.
+func TestSince(t *testing.T) {
+	base := time.Unix(100_000, 0)
+	durations := []time.Duration{0, time.Minute, schema.LongConnection - 1, schema.LongConnection, schema.LongConnection + 1, time.Hour, 24 * time.Hour}
+	conns := make([]event.Connection, 700)
+	for i := range conns {
+		conns[i] = conn(uint64(i+1), base.Add(time.Duration(i)*30*time.Second))
+		conns[i].Last = conns[i].Opened.Add(durations[i%len(durations)])
+	}
+	db := written(t, t.TempDir(), conns)
+	defer closeDB(t, db)
+	for _, since := range []time.Duration{-time.Hour, 0, time.Second, 10 * time.Minute, time.Hour, 5 * time.Hour, 29 * time.Hour, 31 * time.Hour} {
+		for _, until := range []time.Duration{0, 2 * time.Minute, 3 * time.Hour} {
+			q := query.Query{Since: base.Add(since)}
+			if until != 0 {
+				q.Until = base.Add(until)
+			}
+			var want []uint64
+			for _, c := range conns {
+				if !c.Last.Before(q.Since) && (until == 0 || c.Opened.Before(q.Until)) {
+					want = append(want, c.Sent)
+				}
+			}
+			check := func(q query.Query, want []uint64) {
+				t.Helper()
+				var got []uint64
+				for _, r := range selected(t, db, q) {
+					got = append(got, r.Sent)
+				}
+				if !slices.Equal(got, want) {
+					t.Errorf("since %v until %v limit %d order %d: %d rows, want %d", since, until, q.Limit, q.Order, len(got), len(want))
+				}
+			}
+			check(q, want)
+			limited := q
+			limited.Limit = 5
+			check(limited, want[:min(5, len(want))])
+			slices.Reverse(want)
+			q.Order = query.NewestFirst
+			check(q, want)
+		}
 	}
 }

@@ -21,3 +21,7 @@ const Version = 1
 func Migrations() []string {
 	return []string{version1}
 }
+
+// LongConnection is the duration in nanoseconds beyond which a connection is
+// in the index connection_long, whose definition repeats the number.
+const LongConnection = 600_000_000_000

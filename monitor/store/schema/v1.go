@@ -116,6 +116,9 @@ CREATE TABLE connection (
   novelty       INTEGER REFERENCES list,
   PRIMARY KEY (opened, run, id)
 ) STRICT, WITHOUT ROWID;
+-- last is the time since opened; these few are what a scan from a time on
+-- would miss because they began long before (LongConnection)
+CREATE INDEX connection_long ON connection (opened) WHERE last > 600000000000;
 
 CREATE TABLE exec_log (
   time    INTEGER NOT NULL,
