@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,27 +67,40 @@ func (f *tables) publish(t *testing.T, root string) {
 	}
 }
 
+// asked are the kernels of the tables: the supported ones and what else was
+// booted.
+func (f *tables) asked() []string {
+	all := slices.Clone(supported)
+	for _, k := range slices.Sorted(maps.Keys(f.reports)) {
+		if !slices.Contains(all, k) {
+			all = append(all, k)
+		}
+	}
+	return all
+}
+
 func (f *tables) features() string {
 	var b strings.Builder
 	b.WriteString("| feature |")
-	for _, k := range supported {
+	columns := f.asked()
+	for _, k := range columns {
 		fmt.Fprintf(&b, " %s |", k)
 	}
-	b.WriteString("\n|---|" + strings.Repeat("---|", len(supported)) + "\n| **best tier** |")
-	for _, k := range supported {
+	b.WriteString("\n|---|" + strings.Repeat("---|", len(columns)) + "\n| **best tier** |")
+	for _, k := range columns {
 		tier, _ := f.reports[k].Tier()
 		fmt.Fprintf(&b, " %s |", tier)
 	}
 	b.WriteString("\n")
 	for _, feature := range features.All() {
 		fmt.Fprintf(&b, "| %s |", feature)
-		for _, k := range supported {
+		for _, k := range columns {
 			fmt.Fprintf(&b, " %s |", map[features.Answer]string{features.Yes: "✓", features.No: "–"}[f.reports[k].Get(feature).Answer])
 		}
 		b.WriteString("\n")
 	}
 	b.WriteString("\nAsked of:")
-	for _, k := range supported {
+	for _, k := range columns {
 		fmt.Fprintf(&b, " %s", f.reports[k].Kernel)
 	}
 	b.WriteString(".\n")
@@ -94,7 +109,7 @@ func (f *tables) features() string {
 
 func (f *tables) missing() string {
 	var b strings.Builder
-	for _, k := range supported {
+	for _, k := range f.asked() {
 		for _, text := range f.shortfalls[k] {
 			fmt.Fprintf(&b, "* %s: %s\n", k, text)
 		}
