@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -72,19 +73,44 @@ func Start(cfg Config) (*Client, error) {
 // goroutine: nothing else may run on it. The broker therefore cannot ask for a
 // signal at its parent's death, which Linux ties to the parent's thread; the
 // end of the socket serves instead.
-func spawn(cfg Config, socket *os.File) (*os.Process, error) {
-	type result struct {
-		process *os.Process
-		err     error
+//
+// spawn returns when the thread is gone: system calls for all threads (Confine)
+// must find the same privileges on each, or the runtime aborts.
+func spawn(cfg Config, socket *os.File) (process *os.Process, err error) {
+	thread := onMortalThread(func() { process, err = spawnHere(cfg, socket) })
+	if !ended(thread) {
+		return process, errors.Join(err, errors.New("the thread that started the broker does not end"))
 	}
-	done := make(chan result, 1)
+	return process, err
+}
+
+// onMortalThread runs f on a thread that ends with it and returns its id. The
+// main thread never ends, so while it is the one, f runs on another.
+func onMortalThread(f func()) int {
+	done := make(chan int, 1)
 	go func() {
 		runtime.LockOSThread()
-		process, err := spawnHere(cfg, socket)
-		done <- result{process, err}
+		thread := unix.Gettid()
+		if thread != unix.Getpid() {
+			f()
+			done <- thread
+			return
+		}
+		done <- onMortalThread(f)
+		runtime.UnlockOSThread()
 	}()
-	r := <-done
-	return r.process, r.err
+	return <-done
+}
+
+// ended waits until a thread of this process is gone.
+func ended(thread int) bool {
+	task := fmt.Sprintf("/proc/self/task/%d", thread)
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(task); errors.Is(err, os.ErrNotExist) {
+			return true
+		}
+	}
+	return false
 }
 
 func spawnHere(cfg Config, socket *os.File) (*os.Process, error) {
