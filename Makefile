@@ -1,6 +1,8 @@
 # snitch: `sudo make run` runs it, `sudo make test` proves it. Both install what
 # they need on a bare Debian 12 with Go, and can be run again at any time.
 
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -ec
 export CGO_ENABLED = 0
 GO      ?= go
 BUILD   := build
@@ -41,7 +43,8 @@ run: build ## build, then show live which program talks to whom (root; Ctrl-C st
 test: build ## all tests on this kernel (root), with what they need installed
 	@tools/setup.sh test
 	$(GO) vet ./...
-	$(GO) test -timeout 30m ./...
+	$(GO) build -o $(BUILD)/skips ./tools/skips
+	$(GO) test -json -timeout 30m ./... | $(BUILD)/skips -expect .ci/skips
 
 test-short: ## the quick tests, before each commit
 	$(GO) vet ./...

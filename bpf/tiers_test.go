@@ -14,10 +14,15 @@ import (
 // what it needs.
 func loadTier(t *testing.T, tier features.Tier) *Kernel {
 	t.Helper()
+	return loadTierAt(t, tier, enter(t))
+}
+
+func loadTierAt(t *testing.T, tier features.Tier, cgroup string) *Kernel {
+	t.Helper()
 	if ok, why := features.Detect(t.Context()).Runs(tier); !ok {
-		t.Skipf("this kernel does not run the %s tier: %s", tier, why)
+		t.Skipf("missing feature: %s tier: %s", tier, why)
 	}
-	k, err := Load(Config{Tier: tier, Cgroup: enter(t), Filter: true})
+	k, err := Load(Config{Tier: tier, Cgroup: cgroup, Filter: true})
 	if err != nil {
 		t.Fatal(err)
 	}

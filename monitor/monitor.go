@@ -24,7 +24,7 @@ const (
 	pollAtMost   = 200 * time.Millisecond // bounds how late a stop is noticed
 	upkeepEvery  = 10 * time.Second
 	rescanEvery  = 10 * time.Second // sockets that the hooks cannot see (AF_XDP, rings)
-	settleAtStop = 2 * time.Second
+	settleAtStop = time.Second
 )
 
 // Config is what the monitor can be told. Zero values mean the defaults.

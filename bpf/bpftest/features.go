@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Features that generators of traffic need.
+// IPv6 and what follows are features that generators of traffic need.
 func IPv6() *Feature {
 	return &Feature{Name: "ipv6", Config: "CONFIG_IPV6", Probe: socketProbe(unix.AF_INET6, unix.SOCK_DGRAM, 0)}
 }

@@ -18,7 +18,7 @@ var printReport = flag.Bool("report", false, "print the report of Detect as one 
 func needRoot(t *testing.T) {
 	t.Helper()
 	if !privileged() {
-		t.Skip("needs CAP_SYS_ADMIN")
+		t.Skip("missing feature: CAP_SYS_ADMIN")
 	}
 }
 

@@ -6,6 +6,7 @@ import "fmt"
 // stored; names are.
 type Feature uint8
 
+// The features that are probed.
 const (
 	featureInvalid Feature = iota
 

@@ -91,7 +91,7 @@ func newRealServer(t *testing.T) *realServer {
 		s.wg.Wait()
 	})
 	if err := <-started; errors.Is(err, unix.EPERM) {
-		t.Skip("not allowed to make a network namespace (CAP_SYS_ADMIN)")
+		t.Skip("missing feature: CAP_SYS_ADMIN (network namespaces)")
 	} else if err != nil {
 		t.Fatal(err)
 	}

@@ -92,8 +92,11 @@ func serveVarlink(c net.Conn, hangUp bool, messages []string) error {
 		Method string
 		More   bool
 	}
-	if err := json.Unmarshal([]byte(call[:len(call)-1]), &m); err != nil || m.Method != "io.systemd.Resolve.Monitor.SubscribeQueryResults" || !m.More {
-		return fmt.Errorf("call: got %q, want a subscription (%v)", call, err)
+	if err := json.Unmarshal([]byte(call[:len(call)-1]), &m); err != nil {
+		return fmt.Errorf("call %q: %w", call, err)
+	}
+	if m.Method != "io.systemd.Resolve.Monitor.SubscribeQueryResults" || !m.More {
+		return fmt.Errorf("call: got %q, want a subscription", call)
 	}
 	for _, text := range messages {
 		if _, err := io.WriteString(c, text+"\x00"); err != nil {

@@ -35,7 +35,7 @@ func TestAssembler(t *testing.T) {
 		var a assembler
 		for _, s := range segments {
 			if len(a.early) >= maxEarly || a.held+len(s.data) > maxStream {
-				t.Skip("beyond the bounds")
+				t.Skip("rapid: beyond the bounds")
 			}
 			if !a.add(s.pos, s.data, len(s.data)) {
 				t.Fatalf("segment at %d refused", s.pos-start)

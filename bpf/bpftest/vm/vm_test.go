@@ -32,7 +32,7 @@ kernel/arch/x86/crc.ko.xz:
 // What the archive holds is what cpio unpacks.
 func TestArchive(t *testing.T) {
 	if _, err := exec.LookPath("cpio"); err != nil {
-		t.Skip("cpio is not installed (tools/setup.sh vm)")
+		t.Skip("missing feature: cpio (tools/setup.sh vm installs it)")
 	}
 	host := t.TempDir()
 	for name, content := range map[string]string{"a": "alpha", "d/b": "", "d/odd length": "12345"} {
