@@ -16,7 +16,15 @@ func (k *Kernel) Processes(handle func(*ExecRecord)) error {
 // that what comes after is counted; they are told by the next Drain with
 // FlowExisting. Packet, XDP and vsock sockets, whose bytes may move by shared
 // memory, are told once as FlowSeen. It may be called again as a safety net.
+//
+// The counters tier adopts TCP, UDP and raw sockets only.
 func (k *Kernel) Sockets() error {
+	if k.iterators["iter_files"] == nil {
+		if err := k.adoptSockets(); err != nil {
+			return fmt.Errorf("adopt sockets: %w", err)
+		}
+		return nil
+	}
 	if err := readIterator(k, "iter_files", func(*byte) {}); err != nil {
 		return fmt.Errorf("adopt sockets: %w", err)
 	}

@@ -3,14 +3,16 @@
 #ifndef SNITCH_COUNTERS_PACKET_H
 #define SNITCH_COUNTERS_PACKET_H
 
+#define PACKET_WHOLE (1 << 9)
+
 /* How many bytes of a packet the program sees: a raw IPv4 socket reads the
  * header too, and writes it only with IP_HDRINCL, which nobody tells us. */
 static __always_inline __u32 packet_bytes(struct __sk_buff *skb, const struct sock_state *st,
-					  const struct packet *p, bool out)
+					  const struct packet *p, __u32 how)
 {
 	if (!st->raw)
 		return p->len;
-	if (!out && st->family == AF_INET && st->proto != IPPROTO_ICMP)
+	if (how & PACKET_WHOLE)
 		return skb->len;
 	return skb->len > p->header ? skb->len - p->header : 0;
 }
@@ -21,7 +23,7 @@ static __noinline int packet_count(struct __sk_buff *skb, struct sock_state *st,
 {
 	bool out = how & PAYLOAD_OUT;
 	struct flow f = {};
-	__u32 bytes = packet_bytes(skb, st, p, out);
+	__u32 bytes = packet_bytes(skb, st, p, how);
 
 	state_flow(st, &f);
 	__builtin_memcpy(f.key.raddr, out ? p->dst : p->src, 16);
@@ -70,7 +72,7 @@ static __always_inline void segment_count(struct sock_state *st, struct tcp_sock
 
 	if (state == TCP_SYN_SENT || state == TCP_SYN_RECV || st->kind == FLOW_LISTEN)
 		return;
-	if (st->existing && !st->told)
+	if (st->existing && st->peer != PEER_SET)
 		stream_adopt(st, tp);
 	stream_take(st, tp, state, &v);
 	if (v.sent_ops || v.recv_ops)
@@ -122,13 +124,15 @@ static __always_inline void counter_ingress(struct __sk_buff *skb)
 	if (!st)
 		return;
 	tp = bpf_skc_to_tcp_sock(sk);
-	if (tp && st->existing && !st->told)
+	if (tp && st->existing && st->peer != PEER_SET)
 		segment_count(st, tp);
 	if (tp && st->rport != DNS_PORT)
 		return;
 	if (packet_parse(skb, &p))
 		return;
-	if (!tp)
+	if (!tp && sk->type == SOCK_RAW && sk->family == AF_INET)
+		packet_count(skb, st, &p, packet_kind(sk, st) | PACKET_WHOLE);
+	else if (!tp)
 		packet_count(skb, st, &p, packet_kind(sk, st));
 	if (p.sport == DNS_PORT && !st->raw && p.len)
 		payload_emit(skb, st, &p, PAYLOAD_DNS_ANSWER, PAYLOAD_LEN);

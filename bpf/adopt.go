@@ -1,0 +1,106 @@
+package bpf
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// claimOwned is CLAIM_OWNED of headers/sock.h.
+const claimOwned = 3
+
+// adoptSockets gives open sockets their owners where no iterator can: it takes
+// a copy of each process's socket descriptors for a moment and writes the state
+// that the programs will find. Base lines are theirs: the first packet that
+// they see of an adopted socket sets them. A process or descriptor that goes
+// away meanwhile, or that even root may not look into, is passed over.
+func (k *Kernel) adoptSockets() error {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		return fmt.Errorf("read the clock: %w", err)
+	}
+	var failed error
+	err := k.Processes(func(r *ExecRecord) {
+		if failed != nil || r.Flags&ExecKThread != 0 {
+			return
+		}
+		state := countersSockState{
+			Claim: claimOwned, Existing: 1, First: uint64(now.Nano()),
+			Netns: r.Netns, Uid: r.Uid, Comm: r.Comm, Result: ResultEstablished,
+		}
+		state.Owner.Start, state.Owner.Pid, state.Owner.Exec = r.Id.Start, r.Id.Pid, r.Id.Exec
+		failed = k.adoptFrom(int(r.Id.Pid), state)
+	})
+	return errors.Join(err, failed)
+}
+
+func (k *Kernel) adoptFrom(pid int, state countersSockState) error {
+	dir := "/proc/" + strconv.Itoa(pid) + "/fd"
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil // gone
+	}
+	process := -1
+	for _, entry := range entries {
+		target, err := os.Readlink(dir + "/" + entry.Name())
+		if err != nil || !strings.HasPrefix(target, "socket:") {
+			continue
+		}
+		if process < 0 {
+			if process, err = unix.PidfdOpen(pid, 0); err != nil {
+				return nil // gone
+			}
+			defer unix.Close(process)
+		}
+		number, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		socket, err := unix.PidfdGetfd(process, number, 0)
+		if err != nil {
+			continue // closed meanwhile, or guarded
+		}
+		err = k.adoptOne(socket, state)
+		unix.Close(socket)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// adoptOne writes the state of one socket, unless the programs have.
+func (k *Kernel) adoptOne(socket int, state countersSockState) error {
+	family, err := unix.GetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil || family != unix.AF_INET && family != unix.AF_INET6 {
+		return nil
+	}
+	proto, err := unix.GetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	if err != nil {
+		return fmt.Errorf("read a socket's protocol: %w", err)
+	}
+	kind, err := unix.GetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil {
+		return fmt.Errorf("read a socket's type: %w", err)
+	}
+	if state.Cookie, err = unix.GetsockoptUint64(socket, unix.SOL_SOCKET, unix.SO_COOKIE); err != nil {
+		return fmt.Errorf("read a socket's cookie: %w", err)
+	}
+	state.Family, state.Proto = uint16(family), uint16(proto)
+	if proto == unix.IPPROTO_TCP || proto == unix.IPPROTO_MPTCP {
+		state.Stream = 1
+	}
+	if kind == unix.SOCK_RAW || proto == unix.IPPROTO_ICMP || proto == unix.IPPROTO_ICMPV6 {
+		state.Raw = 1
+	}
+	err = k.coll.Maps["sockets"].Update(uint32(socket), &state, ebpf.UpdateNoExist)
+	if err != nil && !errors.Is(err, ebpf.ErrKeyExist) {
+		return fmt.Errorf("give a socket its owner: %w", err)
+	}
+	return nil
+}
