@@ -10,7 +10,8 @@ type Feature uint8
 const (
 	featureInvalid Feature = iota
 
-	BTF // the kernel describes its own types
+	BTF        // the kernel describes its own types
+	KernelRead // bpf_probe_read_kernel
 
 	ExecTracepoint   // tp_btf/sched_process_exec
 	ForkTracepoint   // tp_btf/sched_process_fork
@@ -63,7 +64,8 @@ const (
 var facts = [featureCount]struct{ name, consequence string }{
 	featureInvalid: {name: "invalid"},
 
-	BTF: {"btf", "nothing can be traced: snitch does not run"},
+	BTF:        {"btf", "nothing can be traced: snitch does not run"},
+	KernelRead: {"bpf_probe_read_kernel", "processes cannot be told apart: snitch does not run"},
 
 	ExecTracepoint:   {"tp_btf/sched_process_exec", "programs cannot be told apart: snitch does not run"},
 	ForkTracepoint:   {"tp_btf/sched_process_fork", "no ancestry: snitch does not run"},

@@ -39,6 +39,9 @@ func refused(f Feature, err error) Result {
 	if verifier := (*ebpf.VerifierError)(nil); errors.As(err, &verifier) {
 		r.Answer = No
 		r.Reason = "the verifier refused it: " + lastLine(verifier)
+		if mode := readLockdown(); f == KernelRead && mode == "confidentiality" {
+			r.Reason = lockedDown(mode)
+		}
 	}
 	return r
 }
@@ -52,12 +55,14 @@ func denied(r Result) Result {
 	}
 	r.Answer = No
 	if mode := readLockdown(); mode != "none" && mode != "unknown" {
-		r.Reason = fmt.Sprintf("the kernel is locked down (%s)", mode)
+		r.Reason = lockedDown(mode)
 		return r
 	}
 	r.Reason = "the kernel does not permit it, although this is root"
 	return r
 }
+
+func lockedDown(mode string) string { return "the kernel is locked down (" + mode + ")" }
 
 // lastLine returns what the verifier objected to: its last line but the
 // statistics.

@@ -27,7 +27,7 @@ func (r Report) Has(f Feature) bool { return r.Get(f).Answer == Yes }
 
 // common is what every tier needs: identity, owners and a way out.
 var common = []Feature{
-	BTF, RingBuffer, MapInMap, ExecTracepoint, ForkTracepoint, ExitTracepoint,
+	BTF, KernelRead, RingBuffer, MapInMap, ExecTracepoint, ForkTracepoint, ExitTracepoint,
 	CgroupConnect, CgroupSendmsg, CgroupRecvmsg, CgroupCreate, CgroupEgress, CgroupIngress,
 }
 

@@ -11,6 +11,7 @@ import (
 // Each program returns 1 when the thing worked.
 func testRun() []Result {
 	return []Result{
+		testResult(KernelRead, kernelRead),
 		testResult(AtomicExchange, atomicExchange),
 		testResult(RingBuffer, ringBuffer),
 		testResult(MapInMap, mapInMap),
@@ -45,6 +46,23 @@ func execute(instructions asm.Instructions) (uint32, error) {
 		return 0, fmt.Errorf("run program: %w", err)
 	}
 	return result, nil
+}
+
+// kernelRead reads from the program's own stack by address. A kernel that is
+// locked down for confidentiality does not know the helper.
+func kernelRead() (uint32, error) {
+	return execute(asm.Instructions{
+		asm.Mov.Imm(asm.R1, 1),
+		asm.StoreMem(asm.RFP, -16, asm.R1, asm.DWord),
+		asm.Mov.Reg(asm.R1, asm.RFP),
+		asm.Add.Imm(asm.R1, -8),
+		asm.Mov.Imm(asm.R2, 8),
+		asm.Mov.Reg(asm.R3, asm.RFP),
+		asm.Add.Imm(asm.R3, -16),
+		asm.FnProbeReadKernel.Call(),
+		asm.LoadMem(asm.R0, asm.RFP, -8, asm.DWord),
+		asm.Return(),
+	})
 }
 
 func atomicExchange() (uint32, error) {
