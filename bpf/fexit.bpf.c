@@ -59,8 +59,8 @@ int BPF_PROG(sent6, struct socket *socket, void *msg, unsigned long size, int re
 /* sendfile and splice, before 6.5. Protocols without a way of their own come
  * back as a sendmsg. */
 SEC("fexit/inet_sendpage")
-int BPF_PROG(sent_page, struct socket *socket, void *page, int offset, unsigned long size, int flags,
-	     long ret)
+int BPF_PROG(sent_page, struct socket *socket, void *page, int offset, unsigned long size,
+	     int flags, long ret)
 {
 	struct sock *sk = socket->sk;
 
@@ -111,7 +111,8 @@ int BPF_PROG(sent_packet, struct socket *socket, void *msg, unsigned long size, 
 }
 
 SEC("fexit/packet_recvmsg")
-int BPF_PROG(received_packet, struct socket *socket, void *msg, unsigned long size, int flags, int ret)
+int BPF_PROG(received_packet, struct socket *socket, void *msg, unsigned long size, int flags,
+	     int ret)
 {
 	struct sock *sk = socket->sk;
 

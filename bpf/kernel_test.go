@@ -41,6 +41,7 @@ func load(t testing.TB, cfg Config) *Kernel {
 func loadIn(t testing.TB, cgroup string, cfg Config) *Kernel {
 	t.Helper()
 	cfg.Tier = features.TierReference
+	needTier(t, cfg.Tier)
 	cfg.Cgroup, cfg.Filter = cgroup, true
 	k, err := Load(cfg)
 	if err != nil {

@@ -23,6 +23,7 @@ func descriptors(t *testing.T) int {
 
 // Close leaves no descriptor and no program.
 func TestCloseLeavesNothing(t *testing.T) {
+	needTier(t, features.TierReference)
 	enter(t)
 	// the first load opens what the runtime and the library keep
 	for range 2 {
