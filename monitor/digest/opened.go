@@ -42,6 +42,13 @@ func inspect(fd int, t *mountTable) (*opened, error) {
 }
 
 func (o *opened) fill(t *mountTable) error {
+	// The name before the number of links: a name that says " (deleted)" then
+	// has a number that says so too, also when it is removed meanwhile.
+	path, err := os.Readlink(descriptorPath(o.fd))
+	if err != nil {
+		return fmt.Errorf("read name of descriptor: %w", err)
+	}
+	o.path = path
 	if err := o.stat(); err != nil {
 		return err
 	}
@@ -58,11 +65,6 @@ func (o *opened) fill(t *mountTable) error {
 			}
 		}
 	}
-	path, err := os.Readlink(descriptorPath(o.fd))
-	if err != nil {
-		return fmt.Errorf("read name of descriptor: %w", err)
-	}
-	o.path = path
 	return nil
 }
 
