@@ -12,7 +12,7 @@ import (
 type verdict struct {
 	excuse *shortfall // of this tier, nil for none
 	// mayVanish: the hash of a process that is gone at once may be missing, for
-	// that reason and no other, where its file is gone too or lies where no
+	// such a reason and no other, where its file is gone too or lies where no
 	// mark on a file system reaches (a mount of its own namespace).
 	mayVanish bool
 	faults    []string
@@ -81,6 +81,12 @@ func (v *verdict) flow(rep *report.Report, f *report.Flow, rows []record, taken 
 	}
 }
 
+// gone says that the hash is missing because file and process were gone before
+// they were read, or the file lost its name just then.
+func gone(row *record) bool {
+	return row.SHA256 == "" && (row.Reason == "vanished" || row.Reason == "changed-while-reading")
+}
+
 // matches compares what names the flow; empty fields of f match anything.
 func matches(f *report.Flow, row *record) bool {
 	return f.Proto == row.Proto && (f.Family == "" || f.Family == row.Family) &&
@@ -102,7 +108,7 @@ func (v *verdict) identity(label string, rep *report.Report, f *report.Flow, row
 	if !slices.Contains(strings.Split(rep.ExeKind, "|"), row.ExeKind) && !(rep.Removed && row.ExeKind == "deleted") {
 		differ("exe_kind", row.ExeKind, rep.ExeKind)
 	}
-	if row.SHA256 != rep.SHA256 && !(v.mayVanish && row.SHA256 == "" && row.Reason == "vanished") {
+	if row.SHA256 != rep.SHA256 && !(v.mayVanish && gone(row)) {
 		differ("sha256", row.SHA256+" "+row.Reason, rep.SHA256)
 	}
 	if rep.Name != "" && row.Name != rep.Name {

@@ -78,7 +78,7 @@ func runUnlinked(args []string) error {
 	}
 	// The kernel now says deleted, but it was a file with a name when it was
 	// executed: either is right.
-	return withSelf(args, func(r *report.Report) { r.ExeKind = "file|deleted" })
+	return withSelf(args, func(r *report.Report) { r.ExeKind, r.Removed = "file|deleted", true })
 }
 
 // withSelf runs the generator with an edited identity.
