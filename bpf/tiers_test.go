@@ -17,11 +17,17 @@ func loadTier(t *testing.T, tier features.Tier) *Kernel {
 	return loadTierAt(t, tier, enter(t))
 }
 
-func loadTierAt(t *testing.T, tier features.Tier, cgroup string) *Kernel {
+// needTier skips where the kernel lacks what a tier needs, naming it.
+func needTier(t testing.TB, tier features.Tier) {
 	t.Helper()
 	if ok, why := features.Detect(t.Context()).Runs(tier); !ok {
 		t.Skipf("missing feature: %s tier: %s", tier, why)
 	}
+}
+
+func loadTierAt(t *testing.T, tier features.Tier, cgroup string) *Kernel {
+	t.Helper()
+	needTier(t, tier)
 	k, err := Load(Config{Tier: tier, Cgroup: cgroup, Filter: true})
 	if err != nil {
 		t.Fatal(err)
