@@ -52,13 +52,19 @@ func runPacket(args []string) error {
 		}
 		s := frames{link: ifi, to: mac, count: *count}
 		flow, err := s.run(*way)
-		r.Flows = append(r.Flows, flow)
+		r.Flows = append(r.Flows, flow, report.Flow{Proto: "packet", Family: "packet", Result: "seen", Quiet: true})
 		return err
 	})
 }
 
 func packetFlow(direction string, fd int) report.Flow {
-	return report.Flow{Proto: "packet", Family: "packet", Direction: direction, NetNS: socketNamespace(fd), Result: "established|closed|seen"}
+	return report.Flow{Proto: "packet", Family: "packet", Direction: direction, NetNS: socketNamespace(fd), Result: "established|closed"}
+}
+
+// packetFound is the row of a packet socket that was looked at while it had
+// moved nothing yet.
+func packetFound(fd int) report.Flow {
+	return report.Flow{Proto: "packet", Family: "packet", NetNS: socketNamespace(fd), Result: "seen", Quiet: true}
 }
 
 func (s *frames) run(way string) (report.Flow, error) {
@@ -191,5 +197,5 @@ func (s *packetService) serve(stop *atomic.Bool, b *books) {
 			break
 		}
 	}
-	b.add(nil, flow)
+	b.add(nil, flow, packetFound(s.fd))
 }
