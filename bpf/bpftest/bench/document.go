@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"strings"
 	"time"
@@ -18,8 +19,19 @@ func (d *document) head() {
 	if unix.Uname(&uts) == nil {
 		release = unix.ByteSliceToString(uts.Release[:])
 	}
-	fmt.Fprintf(d, "# Benchmarks\n\nWritten by `sudo make bench` on %s: Linux %s, %s, %d processors.\n",
-		time.Now().UTC().Format(time.DateOnly), release, runtime.GOARCH, runtime.NumCPU())
+	fmt.Fprintf(d, "# Benchmarks\n\nWritten by `sudo make bench` on %s: Linux %s, %s, %d processors, load average %s before it began.\n"+
+		"Where that load is not near 0, others ran meanwhile and the spread says how far to believe a ratio.\n",
+		time.Now().UTC().Format(time.DateOnly), release, runtime.GOARCH, runtime.NumCPU(), loadAverage())
+}
+
+// loadAverage is that of the last minute.
+func loadAverage() string {
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	first, _, _ := strings.Cut(string(b), " ")
+	return first
 }
 
 func (d *document) section(title, text string) {
