@@ -41,7 +41,7 @@ func TestScenarios(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) { judge(t, s, runs[i], rows[l.cgroup.Path()+"/"+s.name], tier, &o) })
 		all = append(all, o)
 	}
-	if lost.Count > 0 {
+	if lost.Sent+lost.Received > 0 { // an event without bytes is logged above: each row is judged anyway
 		t.Errorf("the daemon lost %+v while the scenarios ran, and should have had room for all", lost)
 	}
 	write(t, all)
