@@ -3,9 +3,11 @@ package bpf
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -98,9 +100,66 @@ func (k *Kernel) adoptOne(socket int, state countersSockState) error {
 	if kind == unix.SOCK_RAW || proto == unix.IPPROTO_ICMP || proto == unix.IPPROTO_ICMPV6 {
 		state.Raw = 1
 	}
+	listens, err := unix.GetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	if err == nil && listens != 0 && state.Stream != 0 {
+		state.Kind, state.Result, state.Told = FlowListen, ResultListening, 1
+		state.Laddr, state.Lport = localAddress(socket)
+	}
 	err = k.coll.Maps["sockets"].Update(uint32(socket), &state, ebpf.UpdateNoExist)
-	if err != nil && !errors.Is(err, ebpf.ErrKeyExist) {
+	switch {
+	case errors.Is(err, ebpf.ErrKeyExist):
+		return nil
+	case err != nil:
 		return fmt.Errorf("give a socket its owner: %w", err)
+	case state.Kind == FlowListen:
+		k.adopted.add(&state)
 	}
 	return nil
+}
+
+// localAddress returns what a socket is bound to, IPv4 as v4-mapped and zero
+// for any.
+func localAddress(socket int) (addr [16]uint8, port uint16) {
+	bound, err := unix.Getsockname(socket)
+	if err != nil {
+		return addr, 0
+	}
+	switch bound := bound.(type) {
+	case *unix.SockaddrInet4:
+		if at := netip.AddrFrom4(bound.Addr); !at.IsUnspecified() {
+			addr = at.As16()
+		}
+		return addr, uint16(bound.Port)
+	case *unix.SockaddrInet6:
+		return bound.Addr, uint16(bound.Port)
+	}
+	return addr, 0
+}
+
+// adopted are listeners that no packet will show: the next Drain tells them.
+type adopted struct {
+	mu    sync.Mutex
+	flows []Flow // guarded by mu
+}
+
+func (a *adopted) add(state *countersSockState) {
+	var f Flow
+	f.Key.Id.Start, f.Key.Id.Pid, f.Key.Id.Exec = state.Owner.Start, state.Owner.Pid, state.Owner.Exec
+	f.Key.Cookie, f.Key.Proto, f.Key.Kind = state.Cookie, state.Proto, state.Kind
+	f.Value.First, f.Value.Last = state.First, state.First
+	f.Value.Laddr, f.Value.Lport, f.Value.Family = state.Laddr, state.Lport, state.Family
+	f.Value.Netns, f.Value.Uid, f.Value.Comm = state.Netns, state.Uid, state.Comm
+	f.Value.Result, f.Value.Flags = state.Result, FlowExisting
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.flows = append(a.flows, f)
+}
+
+// take returns what was not told yet.
+func (a *adopted) take() []Flow {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	flows := a.flows
+	a.flows = nil
+	return flows
 }

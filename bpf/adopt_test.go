@@ -3,6 +3,8 @@ package bpf
 import (
 	"io"
 	"net"
+	"net/netip"
+	"os"
 	"testing"
 
 	"snitch/bpf/features"
@@ -11,7 +13,9 @@ import (
 // A connection that is older than the programs belongs to its process, and
 // only what comes after is counted.
 func TestCountersAdopt(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	var config net.ListenConfig
+	config.SetMultipathTCP(false)
+	ln, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,6 +44,12 @@ func TestCountersAdopt(t *testing.T) {
 	k := loadTierAt(t, features.TierCounters, dir)
 	if err := k.Sockets(); err != nil {
 		t.Fatal(err)
+	}
+	listener := ledger{}
+	drain(t, k, listener)
+	listens := ledgerKey{pid: uint32(os.Getpid()), kind: FlowListen, proto: 6, remote: netip.AddrPortFrom(netip.IPv6Unspecified(), 0)}
+	if r := listener[listens]; r == nil || r.Result != ResultListening || r.Flags != FlowExisting {
+		t.Errorf("the listener is %+v; seen:\n%v", r, listener)
 	}
 	move(s, c, 300)
 	move(c, s, 7)

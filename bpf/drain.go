@@ -27,6 +27,9 @@ func (k *Kernel) Drain(handle func(*Flow)) error {
 	// Of the closed sockets only those that were so before the swap: then what
 	// else their processes did is in the old generation and is told first.
 	closed := k.closed.AvailableBytes()
+	for _, f := range k.adopted.take() {
+		handle(&f)
+	}
 	if err := k.drainFlows(handle); err != nil {
 		return fmt.Errorf("drain flows: %w", err)
 	}

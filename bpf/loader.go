@@ -52,6 +52,7 @@ type Kernel struct {
 	half      uint64
 	closed    *ringbuf.Reader // last deltas of closed sockets
 	poller    poller
+	adopted   adopted
 }
 
 // Load loads and attaches all programs of the tier, or none. The error names
