@@ -41,6 +41,7 @@ static __always_inline void handle_socket(struct seq_file *seq, struct sock *sk,
 
 	if (st->claim <= CLAIM_BUSY || st->released || st->subflow)
 		return;
+	state_cookie(sk, st);
 	if (!st->stream && !st->listed && dgram_listens(sk, st))
 		emit_listener(seq, sk, st);
 	bytes = state_take(st, &f.value);

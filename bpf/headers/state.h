@@ -160,6 +160,13 @@ static __always_inline void state_restart(struct sock_state *st, __u8 kind, __u8
 	st->existing = 0;
 }
 
+/* A child gets its cookie late. */
+static __always_inline void state_cookie(struct sock *sk, struct sock_state *st)
+{
+	if (!st->cookie)
+		st->cookie = bpf_get_socket_cookie(sk);
+}
+
 static __always_inline bool is_kernel_sock(struct sock *sk)
 {
 	return BPF_CORE_READ_BITFIELD(sk, sk_kern_sock);

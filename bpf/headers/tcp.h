@@ -46,7 +46,7 @@ static __noinline int stream_begin(struct sock *sk, __u8 kind, __u8 result)
 /* A socket that a listener made: its state is a copy of the listener's. */
 static __always_inline void stream_child(struct sock *sk, struct sock_state *st)
 {
-	st->cookie = bpf_get_socket_cookie(sk);
+	st->cookie = 0; /* up to 6.12 the kernel sets the child's after this */
 	st->first = bpf_ktime_get_boot_ns();
 	st->sent = 0;
 	st->received = 0;
@@ -68,6 +68,7 @@ static __noinline int stream_established(struct sock *sk, struct sock_state *st)
 {
 	if (st->kind == FLOW_LISTEN)
 		stream_child(sk, st);
+	state_cookie(sk, st);
 	st->subflow = is_subflow(sk);
 	st->result = RESULT_ESTABLISHED;
 	sock_local(sk, st->laddr, &st->lport);
@@ -109,6 +110,7 @@ static __noinline int stream_closed(struct sock *sk, struct sock_state *st, int 
 {
 	if (st->released || st->claim == CLAIM_BLANK)
 		return 0;
+	state_cookie(sk, st);
 	if (!st->lport) /* lost once it is closed */
 		sock_local(sk, st->laddr, &st->lport);
 	if (sk->__sk_common.skc_dport && !at_primary(sk, st)) /* connect to 0.0.0.0 */
