@@ -1,7 +1,9 @@
 package monitor
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"snitch/monitor/event"
@@ -14,12 +16,18 @@ const (
 	// settleFor is how long an ended row waits for a fact that is still being
 	// read (the digest of a file on a slow disk).
 	settleFor = 30 * time.Second
+	// pieceRows is how many snapshots are handed over at a time, so that the
+	// reader of one piece and the maker of the next work together.
+	pieceRows = 4096
+	// compactFrom is the table that is worth making small again.
+	compactFrom = 8192
 )
 
 // connection is a row in the making.
 type connection struct {
 	event.Connection
 	key     event.FlowKey
+	place   int // in the list of its cookie
 	dirty   bool
 	ended   bool // the row was idle, or gone
 	gone    bool // its socket is closed: nothing can follow
@@ -37,6 +45,7 @@ type connections struct {
 	dirty     []*connection
 	ended     []*connection
 	overflow  uint64 // rows ended early because the table was full
+	peak      int    // most rows since the last compact
 }
 
 func newConnections(limit int) *connections {
@@ -124,12 +133,14 @@ func (t *connections) insert(f *event.Flow, c *clock) *connection {
 		Local: f.Local, Remote: f.Remote, Result: f.Result, Cookie: f.Cookie, NetNS: f.NetNS, UID: f.UID, Existing: f.Existing}}
 	row.Last = row.Opened
 	t.rows[f.FlowKey] = row
+	t.peak = max(t.peak, len(t.rows))
 	if f.Cookie != 0 {
 		siblings := t.byCookie[f.Cookie]
 		if len(siblings) > 0 && siblings[0].gone { // its last bytes came in the drain that told the end
 			row.endWith(siblings[0])
 			t.end(row, row.Opened)
 		}
+		row.place = len(siblings)
 		t.byCookie[f.Cookie] = append(siblings, row)
 	}
 	t.linkProcess(row)
@@ -161,6 +172,9 @@ func (t *connections) touch(row *connection) {
 // endSocket ends every row of the socket: other processes and other peers used
 // it too, and what became of the socket became of their share in it.
 func (t *connections) endSocket(row *connection, at time.Time) {
+	if row.gone && row.ended {
+		return // told before
+	}
 	row.gone = true
 	t.end(row, at)
 	for _, other := range t.byCookie[row.Cookie] {
@@ -218,11 +232,37 @@ func isStream(row *connection) bool {
 	return inet && (row.Proto == event.ProtoTCP || row.Proto == event.ProtoMPTCP || row.Proto == event.ProtoSCTP)
 }
 
-// take returns a snapshot of every row that changed and drops the rows that
-// are over. An ended row stays until its facts are complete, but no longer
-// than settleFor; when the table is over its bound, all ended rows go at once.
-func (t *connections) take(now time.Time) []event.Connection {
+// take hands over a snapshot of every row that changed, in pieces that the
+// callee keeps, and drops the rows that are over. An ended row stays until its
+// facts are complete, but no longer than settleFor; when the table is over its
+// bound, all ended rows go at once.
+func (t *connections) take(now time.Time, give func([]event.Connection)) {
 	full := len(t.rows) > t.max
+	t.finish(now, full)
+	var piece []event.Connection
+	for i, row := range t.dirty {
+		row.dirty = false
+		if piece == nil {
+			piece = make([]event.Connection, 0, min(pieceRows, len(t.dirty)-i))
+		}
+		piece = append(piece, row.Connection)
+		if len(piece) == cap(piece) {
+			give(piece)
+			piece = nil
+		}
+		if row.Closed {
+			t.drop(row)
+		}
+	}
+	clear(t.dirty)
+	t.dirty = t.dirty[:0]
+	if full {
+		t.shed(now)
+	}
+}
+
+// finish closes the ended rows whose facts are complete.
+func (t *connections) finish(now time.Time, full bool) {
 	waiting := t.ended[:0]
 	for _, row := range t.ended {
 		switch {
@@ -239,52 +279,58 @@ func (t *connections) take(now time.Time) []event.Connection {
 	}
 	clear(t.ended[len(waiting):])
 	t.ended = waiting
-	out := make([]event.Connection, 0, len(t.dirty))
-	for _, row := range t.dirty {
-		row.dirty = false
-		out = append(out, row.Connection)
-		if row.Closed {
-			t.drop(row)
-		}
-	}
-	clear(t.dirty)
-	t.dirty = t.dirty[:0]
-	if full {
-		t.shed(now)
-	}
-	return out
 }
 
-// shed ends the rows that were idle longest when even without the ended ones
-// the table is too large; they leave with the next batch.
+// shed ends rows early when even without the ended ones the table is too
+// large: first those that were idle, then any. They leave with the next batch;
+// what comes for them later begins new rows.
 func (t *connections) shed(now time.Time) {
-	for _, row := range t.rows {
-		if len(t.rows)-len(t.ended) <= t.max {
-			return
-		}
-		if !row.ended && now.Sub(row.Last) > time.Second {
-			t.overflow++
-			t.end(row, row.Last)
+	for _, idle := range []time.Duration{time.Second, 0} {
+		for _, row := range t.rows {
+			if len(t.rows)-len(t.ended) <= t.max {
+				return
+			}
+			if !row.ended && row.Direction != event.Listen && now.Sub(row.Last) >= idle {
+				t.overflow++
+				t.end(row, row.Last)
+			}
 		}
 	}
+}
+
+// compact gives back the memory of a flood that is over: maps and slices never
+// shrink by themselves.
+func (t *connections) compact() {
+	if t.peak < compactFrom || len(t.rows) > t.peak/8 {
+		t.peak = max(t.peak, len(t.rows))
+		return
+	}
+	t.peak = len(t.rows)
+	t.rows, t.byCookie, t.byProcess = copyMap(t.rows), copyMap(t.byCookie), copyMap(t.byProcess)
+	t.dirty, t.ended = slices.Clip(slices.Clone(t.dirty)), slices.Clip(slices.Clone(t.ended))
+}
+
+func copyMap[K comparable, V any](from map[K]V) map[K]V {
+	to := make(map[K]V, len(from))
+	maps.Copy(to, from)
+	return to
 }
 
 func (t *connections) drop(row *connection) {
 	delete(t.rows, row.key)
 	t.unlinkProcess(row)
 	rest := t.byCookie[row.Cookie]
-	for i, other := range rest {
-		if other == row {
-			rest[i] = rest[len(rest)-1]
-			rest[len(rest)-1] = nil
-			rest = rest[:len(rest)-1]
-			break
-		}
-	}
 	if len(rest) == 0 {
+		return // it has no cookie
+	}
+	last := len(rest) - 1
+	rest[row.place] = rest[last]
+	rest[row.place].place = row.place
+	rest[last] = nil
+	if last == 0 {
 		delete(t.byCookie, row.Cookie)
 	} else {
-		t.byCookie[row.Cookie] = rest
+		t.byCookie[row.Cookie] = rest[:last]
 	}
 }
 

@@ -20,7 +20,7 @@ func TestConnectionsConserve(t *testing.T) {
 		var sent, received uint64
 		last := map[uint64]event.Connection{}
 		take := func() {
-			for _, row := range table.take(now) {
+			for _, row := range taken(table, now) {
 				if old, ok := last[row.ID]; ok && old.Closed {
 					t.Fatalf("row %d was published after it was closed", row.ID)
 				}
@@ -34,6 +34,7 @@ func TestConnectionsConserve(t *testing.T) {
 			case 1:
 				now = now.Add(time.Duration(rapid.IntRange(0, 300).Draw(t, "seconds")) * time.Second)
 				table.sweep(now)
+				table.compact()
 			default:
 				f := drawFlow(t, now)
 				sent += f.Sent
@@ -84,6 +85,32 @@ func drawProcess(t *rapid.T, id event.ProcessID) *event.Process {
 	return p
 }
 
+// taken is all that the table hands over.
+func taken(table *connections, now time.Time) (out []event.Connection) {
+	table.take(now, func(rows []event.Connection) { out = append(out, rows...) })
+	return out
+}
+
+// BenchmarkManyPeers is one socket that talks to ever new peers, and its end.
+func BenchmarkManyPeers(b *testing.B) {
+	const peers = 65536
+	now := time.Unix(1000, 0)
+	for b.Loop() {
+		table, n := newConnections(peers), 0
+		for i := range peers {
+			f := event.Flow{FlowKey: event.FlowKey{Cookie: 1, Kind: event.FlowDatagram, Proto: event.ProtoUDP,
+				Remote: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 9)},
+				Sent: 1, SentOps: 1, FirstBoot: uint64(now.UnixNano()), LastBoot: uint64(now.UnixNano()), Closed: i == peers-1}
+			table.add(&f, &clock{})
+		}
+		table.take(now, func(rows []event.Connection) { n += len(rows) })
+		if n != peers || len(table.rows) != 0 {
+			b.Fatalf("%d rows were handed over, %d are left", n, len(table.rows))
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/peers, "ns/row")
+}
+
 // TestConnectionsEmpty checks that rows which ended leave nothing behind.
 func TestConnectionsEmpty(t *testing.T) {
 	table, now := newConnections(100), time.Unix(1000, 0)
@@ -92,7 +119,7 @@ func TestConnectionsEmpty(t *testing.T) {
 			Closed: true, LastBoot: uint64(now.UnixNano())}
 		table.add(&f, &clock{})
 	}
-	if got := len(table.take(now)); got != 50 {
+	if got := len(taken(table, now)); got != 50 {
 		t.Errorf("took %d rows, want 50", got)
 	}
 	if n := len(table.rows) + len(table.byCookie) + len(table.byProcess) + len(table.ended) + len(table.dirty); n != 0 {
@@ -109,21 +136,21 @@ func TestPendingDigestHoldsRow(t *testing.T) {
 	f := event.Flow{FlowKey: event.FlowKey{ID: id, Cookie: 1, Kind: event.FlowConnect}, Closed: true, LastBoot: uint64(now.UnixNano())}
 	row, _ := table.add(&f, &clock{})
 	row.Process = pending
-	if got := table.take(now); len(got) != 1 || got[0].Closed {
+	if got := taken(table, now); len(got) != 1 || got[0].Closed {
 		t.Fatalf("a row whose digest is being read: got %+v, want one open row", got)
 	}
 	known := *pending
 	known.Executable.Reason, known.Executable.SHA256 = event.HashKnown, event.Digest{1}
 	table.processChanged(&known)
-	got := table.take(now)
+	got := taken(table, now)
 	if len(got) != 1 || !got[0].Closed || got[0].Process.Executable.SHA256 != known.Executable.SHA256 {
 		t.Fatalf("after the digest came: got %+v, want one closed row with it", got)
 	}
 
 	row, _ = table.add(&f, &clock{})
 	row.Process = pending
-	table.take(now)
-	if got := table.take(now.Add(settleFor + time.Second)); len(got) != 1 || !got[0].Closed {
+	taken(table, now)
+	if got := taken(table, now.Add(settleFor+time.Second)); len(got) != 1 || !got[0].Closed {
 		t.Fatalf("after %v: got %+v, want the row closed without a digest", settleFor, got)
 	}
 }

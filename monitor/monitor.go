@@ -16,7 +16,7 @@ import (
 // Defaults of Config.
 const (
 	DefaultDrainInterval  = time.Second
-	DefaultMaxConnections = 262144
+	DefaultMaxConnections = 65536
 )
 
 // Intervals of the monitor's own upkeep.
@@ -203,22 +203,29 @@ func (m *Monitor) publish(now time.Time) {
 		m.deps.Losses.Count(event.LossConnTable, m.conns.overflow)
 		m.conns.overflow = 0
 	}
-	b := Batch{Time: now, Connections: m.conns.take(now), Execs: m.takeExecs(now), Losses: append(m.lost, m.deps.Losses.take(now)...)}
+	b := Batch{Time: now, Execs: m.takeExecs(now), Losses: append(m.lost, m.deps.Losses.take(now)...)}
 	m.lost = nil
-	for i := range b.Connections {
-		if c := &b.Connections[i]; c.Closed {
-			m.deps.Names.Closed(c.Cookie, c.Proto, c.Remote.Addr())
-		}
-	}
 	if !b.Empty() {
 		m.deps.Sink(b)
 	}
+	m.conns.take(now, func(rows []event.Connection) {
+		for i := range rows {
+			if c := &rows[i]; c.Closed {
+				m.deps.Names.Closed(c.Cookie, c.Proto, c.Remote.Addr())
+			}
+		}
+		m.deps.Sink(Batch{Time: now, Connections: rows})
+	})
 }
 
 // upkeep ends idle rows and drops old names.
 func (m *Monitor) upkeep() {
 	now := time.Now()
 	m.conns.sweep(now)
+	m.conns.compact()
+	if cap(m.flows) > compactFrom {
+		m.flows = nil
+	}
 	m.deps.Names.Expire(now)
 }
 
