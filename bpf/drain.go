@@ -8,6 +8,7 @@ import (
 	"os"
 	"unsafe"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
 )
@@ -101,9 +102,9 @@ func (k *Kernel) DrainOverflow(handle func(ProcessId, Loss)) error {
 	return nil
 }
 
-// Losses are the losses since Load, by cause (LossRingFull …).
-func (k *Kernel) Losses() ([LossMax]Loss, error) {
-	var sum [LossMax]Loss
+// Losses are the losses since Load, by cause (LossRingFull … LossMissed).
+func (k *Kernel) Losses() ([LossMax + 1]Loss, error) {
+	var sum [LossMax + 1]Loss
 	var perCPU []Loss
 	for cause := 1; cause < LossMax; cause++ {
 		if err := k.coll.Maps["losses"].Lookup(uint32(cause), &perCPU); err != nil {
@@ -114,6 +115,16 @@ func (k *Kernel) Losses() ([LossMax]Loss, error) {
 			sum[cause].Sent += l.Sent
 			sum[cause].Received += l.Received
 		}
+	}
+	for _, prog := range k.coll.Programs {
+		if prog.Type() != ebpf.Tracing {
+			continue
+		}
+		stats, err := prog.Stats()
+		if err != nil {
+			return sum, fmt.Errorf("read missed runs: %w", err)
+		}
+		sum[LossMissed].Count += stats.RecursionMisses
 	}
 	return sum, nil
 }

@@ -81,6 +81,7 @@ func waitGone(t *testing.T, ids []ebpf.ProgramID) {
 
 // A load that fails says which hook and where.
 func TestLoadNamesTheFailure(t *testing.T) {
+	needTier(t, features.TierReference)
 	before := descriptors(t)
 	_, err := Load(Config{Tier: features.TierReference, Cgroup: "/nonexistent"})
 	if err == nil || !strings.Contains(err.Error(), "attach sock_release") || !strings.Contains(err.Error(), "/nonexistent") {

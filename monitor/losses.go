@@ -13,16 +13,13 @@ type Losses struct {
 	mu      sync.Mutex
 	pending map[event.LossCause]LossTotal
 	total   map[event.LossCause]LossTotal
-	kernel  [maxKernelLoss]LossTotal // last totals read from the kernel
+	kernel  map[event.LossCause]LossTotal // last totals read from the kernel
 }
-
-// maxKernelLoss bounds the causes that the kernel side counts: LOSS_MAX of
-// bpf/headers/wire.h.
-const maxKernelLoss = 8
 
 // NewLosses makes an empty collection.
 func NewLosses() *Losses {
-	return &Losses{pending: map[event.LossCause]LossTotal{}, total: map[event.LossCause]LossTotal{}}
+	return &Losses{pending: map[event.LossCause]LossTotal{}, total: map[event.LossCause]LossTotal{},
+		kernel: map[event.LossCause]LossTotal{}}
 }
 
 // Count adds n losses of a cause.
@@ -55,9 +52,6 @@ func (t LossTotal) plus(n LossTotal) LossTotal {
 // fromKernel takes the kernel's total of one cause; only what came since the
 // last call is counted.
 func (l *Losses) fromKernel(cause event.LossCause, total LossTotal) {
-	if int(cause) >= len(l.kernel) {
-		return
-	}
 	last := l.kernel[cause]
 	l.kernel[cause] = total
 	l.add(cause, LossTotal{Count: total.Count - last.Count, Sent: total.Sent - last.Sent, Received: total.Received - last.Received})

@@ -80,10 +80,13 @@ func (m *Monitor) drainLosses(now time.Time) error {
 	}
 	for cause := 1; cause < len(totals); cause++ {
 		t := LossTotal{Count: totals[cause].Count, Sent: totals[cause].Sent, Received: totals[cause].Received}
-		if cause == bpf.LossFlowMapFull {
-			continue
+		switch cause {
+		case bpf.LossFlowMapFull:
+		case bpf.LossMissed:
+			m.deps.Losses.fromKernel(event.LossMissedRun, t)
+		default:
+			m.deps.Losses.fromKernel(event.LossCause(cause), t)
 		}
-		m.deps.Losses.fromKernel(event.LossCause(cause), t)
 	}
 	err = m.deps.Kernel.DrainOverflow(func(id bpf.ProcessId, l bpf.Loss) {
 		m.lost = append(m.lost, event.Loss{Time: now, Cause: event.LossFlowMapFull, Count: l.Count, Sent: l.Sent, Received: l.Received,

@@ -14,10 +14,17 @@ static __always_inline void slot_fill(struct peer_slot *slot, const __u8 *addr, 
 	slot->peer.port = port;
 }
 
+static __always_inline struct sock_peers *peers_make(void *sk)
+{
+	struct sock_peers *p = bpf_sk_storage_get(&peers, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+
+	return p ? p : bpf_sk_storage_get(&peers, sk, 0, 0); /* see state_make */
+}
+
 /* Leaves peer for the end of this thread's call. */
 static __noinline int peer_leave(void *sk, struct sock_state *st, const __u8 *addr, __u16 port)
 {
-	struct sock_peers *p = bpf_sk_storage_get(&peers, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	struct sock_peers *p = peers_make(sk);
 	struct peer over = {.port = port};
 	__u32 tid = current_tid();
 
@@ -94,7 +101,7 @@ static __always_inline bool peer_is_primary(struct sock_state *st, const __u8 *a
  * sent it. Runs in softirq. */
 static __noinline int peer_queue(void *sk, const __u8 *addr, __u16 port, __u32 len, __u32 header)
 {
-	struct sock_peers *p = bpf_sk_storage_get(&peers, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	struct sock_peers *p = peers_make(sk);
 	struct peer_packet *q;
 	__u32 head;
 

@@ -12,6 +12,8 @@ static __always_inline struct sock_state *state_make(void *sk)
 {
 	struct sock_state *st = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
+	if (!st) /* of two that create at once one is refused */
+		st = bpf_sk_storage_get(&sockets, sk, 0, 0);
 	if (!st)
 		loss(LOSS_SOCKET_STATE);
 	return st;

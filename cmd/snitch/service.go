@@ -23,6 +23,10 @@ import (
 // for memory, which it holds always.
 const gcPercent = 50
 
+// memoryAim is where collecting becomes eager: a flood of new connections makes
+// garbage faster than it is collected otherwise.
+const memoryAim = 512 << 20
+
 // stopWithin bounds the end: a disk or file system that hangs does not hold it.
 const stopWithin = 4800 * time.Millisecond
 
@@ -54,6 +58,7 @@ func (s *service) run(ctx context.Context) error {
 	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
+		debug.SetMemoryLimit(memoryAim)
 	}
 	work, cancel := context.WithCancel(ctx)
 	defer cancel()

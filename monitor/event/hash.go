@@ -6,6 +6,7 @@ type HashRequest struct {
 	ID   ProcessID
 	File FileID // as the kernel saw it at exec; zero when the exec was not seen
 	Path string // where the file was last known to be: a hint, never the identity
+	Boot uint64 // CLOCK_BOOTTIME of the exec, ns; 0: not known, then ID.Start bounds it from below
 }
 
 // HashResult is the answer to a HashRequest. SHA256 is zero unless Reason is
@@ -19,5 +20,5 @@ type HashResult struct {
 	// path of the descriptor that was read then: a hard link of the file, or a
 	// directory renamed since, shows another one.
 	Path  string
-	Links uint64 // st_nlink of the hashed descriptor, 0 when deleted or a memfd; valid when Path is set
+	Links uint64 // st_nlink of the hashed descriptor when Path was read, 0 when deleted or a memfd; valid when Path is set
 }
