@@ -15,15 +15,15 @@ import (
 func BenchmarkHit(b *testing.B) {
 	r := newRig(b, Config{NoFanotify: true})
 	path := install(b, filepath.Join(b.TempDir(), "prog"), program(b, "sleep"))
-	settle()
+	age()
 	r.askFile(path)
-	req := event.HashRequest{File: fileID(b, path)}
+	req := event.HashRequest{File: fileID(b, path), Boot: bootNow(b)}
 	b.Run("disk", func(b *testing.B) { hit(b, r, req) })
 	shm := install(b, filepath.Join("/dev/shm", filepath.Base(b.TempDir())+"digest-bench"), program(b, "sleep"))
 	defer func() { _ = exec.Command("/bin/rm", shm).Run() }()
-	settle()
+	age()
 	r.askFile(shm)
-	b.Run("unnamed device", func(b *testing.B) { hit(b, r, event.HashRequest{File: fileID(b, shm)}) })
+	b.Run("unnamed device", func(b *testing.B) { hit(b, r, event.HashRequest{File: fileID(b, shm), Boot: bootNow(b)}) })
 }
 
 func hit(b *testing.B, r *rig, req event.HashRequest) {
@@ -62,7 +62,7 @@ func BenchmarkRead(b *testing.B) {
 // pairs without and with a running hasher: the median of the pairs' ratios.
 func BenchmarkExec(b *testing.B) {
 	known := install(b, filepath.Join(b.TempDir(), "prog"), program(b, "true"))
-	settle()
+	age()
 	const pairs, executions = 41, 25
 	loop := func() float64 {
 		begun := time.Now()

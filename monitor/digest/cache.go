@@ -24,6 +24,7 @@ const maxKeys = 4
 // entry is what is known of one inode: its latest state only.
 type entry struct {
 	state state
+	since uint64 // CLOCK_BOOTTIME from which on state means this content and no other
 	knowledge
 	keys      []inode
 	armed     bool  // fanotify ignores executions until the file changes
@@ -67,7 +68,7 @@ func (c *cache) put(key inode, st state, k knowledge) *entry {
 		c.drop(oldest.keys[0])
 		c.evicted(oldest)
 	}
-	v := &entry{state: st, knowledge: k, keys: []inode{key}}
+	v := &entry{state: st, since: settledSince(st.ctime), knowledge: k, keys: []inode{key}}
 	c.byKey[key] = c.recent.PushFront(v)
 	return v
 }

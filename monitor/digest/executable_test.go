@@ -16,7 +16,7 @@ func TestLiveProcess(t *testing.T) {
 	r := newRig(t, Config{NoFanotify: true})
 	content := program(t, "sleep")
 	path := install(t, filepath.Join(t.TempDir(), "prog"), content)
-	settle()
+	age()
 	cmd := start(t, path, "60")
 	req := request(t, cmd.Process.Pid, path)
 	got := r.ask(req)
@@ -169,7 +169,7 @@ func TestHardLinkIsTheSameFile(t *testing.T) {
 	if err := os.Link(path, second); err != nil {
 		t.Fatal(err)
 	}
-	settle()
+	age()
 	wantDigest(t, r.ask(request(t, start(t, path, "60").Process.Pid, path)), content)
 	req := request(t, start(t, second, "60").Process.Pid, second)
 	got, ok := r.Executable(req, nil)

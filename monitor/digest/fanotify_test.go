@@ -19,11 +19,11 @@ import (
 // would say.
 func runOnce(t testing.TB, path string) event.HashRequest {
 	t.Helper()
-	cmd := exec.Command(path)
+	cmd, boot := exec.Command(path), bootNow(t)
 	if err := cmd.Run(); err != nil {
 		t.Fatal(err)
 	}
-	return event.HashRequest{ID: event.ProcessID{PID: uint32(cmd.Process.Pid), Exec: 1, Start: 1}, File: fileID(t, path)}
+	return event.HashRequest{ID: event.ProcessID{PID: uint32(cmd.Process.Pid), Exec: 1, Start: 1}, File: fileID(t, path), Boot: boot}
 }
 
 // TestShortLivedProcesses asks for programs whose processes are gone and whose
@@ -97,7 +97,7 @@ func TestKnownFilesAreSilent(t *testing.T) {
 	}
 	content := program(t, "true")
 	path := install(t, filepath.Join(t.TempDir(), "prog"), content)
-	settle()
+	age()
 	wantDigest(t, r.ask(runOnce(t, path)), content)
 	eventually(t, "the file is silenced", func() bool {
 		before := r.seen(path)
@@ -141,7 +141,7 @@ func TestForgottenFilesSpeakAgain(t *testing.T) {
 		content := program(t, "true")
 		contents[install(t, filepath.Join(dir, fmt.Sprint(i)), content)] = content
 	}
-	settle()
+	age()
 	for range 3 {
 		for path, content := range contents {
 			wantDigest(t, r.ask(runOnce(t, path)), content)
@@ -155,7 +155,7 @@ func TestMmapStoreThenExec(t *testing.T) {
 	r.run()
 	content := program(t, "true")
 	path := install(t, filepath.Join(t.TempDir(), "prog"), content)
-	settle()
+	age()
 	for range 3 {
 		wantDigest(t, r.ask(runOnce(t, path)), content)
 	}
@@ -164,7 +164,7 @@ func TestMmapStoreThenExec(t *testing.T) {
 	req := runOnce(t, path)
 	req.Path = path
 	started := start(t, "/bin/sleep", "1")
-	req.ID.Start = request(t, started.Process.Pid, "/bin/sleep").ID.Start
+	req.ID.Start, req.Boot = request(t, started.Process.Pid, "/bin/sleep").ID.Start, 0
 	settle()
 	got := r.ask(req)
 	if got.Reason != event.HashVanished { // no sighting: the kernel kept quiet; never the old digest
@@ -287,7 +287,7 @@ func TestMarksVanish(t *testing.T) {
 	r := newRig(t, Config{})
 	r.run()
 	path := install(t, filepath.Join(t.TempDir(), "prog"), program(t, "true"))
-	settle()
+	age()
 	for range 3 {
 		r.ask(runOnce(t, path))
 	}

@@ -70,7 +70,7 @@ func TestOverlay(t *testing.T) {
 	path := mountOverlay(t, content)
 	r := newRig(t, Config{})
 	r.run()
-	settle()
+	age()
 	cmd := exec.Command(path, "60")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -104,6 +104,7 @@ func TestShortLivedOnOverlay(t *testing.T) {
 func TestKnownFilesOnOverlayAreSilent(t *testing.T) {
 	content := program(t, "cat")
 	path := mountOverlay(t, content)
+	age()
 	for name, asked := range map[string]bool{"asked for": true, "not asked for": false} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, Config{})
@@ -206,7 +207,8 @@ func TestTmpfs(t *testing.T) {
 		settle()
 		wantDigest(t, r.ask(runOnce(t, path)), content)
 	}
-	if _, ok := r.Executable(event.HashRequest{File: fileID(t, path)}, nil); !ok {
+	age()
+	if _, ok := r.Executable(event.HashRequest{File: fileID(t, path), Boot: bootNow(t)}, nil); !ok {
 		t.Error("a known file on a file system of the host was not answered at once")
 	}
 }
@@ -220,14 +222,14 @@ func TestUnmountedNumbersCountNoMore(t *testing.T) {
 	}
 	r := newRig(t, Config{NoFanotify: true})
 	path := install(t, filepath.Join(dir, "prog"), program(t, "true"))
-	settle()
-	id := fileID(t, path)
+	age()
+	id, boot := fileID(t, path), bootNow(t)
 	r.askFile(path)
-	if _, ok := r.Executable(event.HashRequest{File: id}, nil); !ok {
+	if _, ok := r.Executable(event.HashRequest{File: id, Boot: boot}, nil); !ok {
 		t.Error("a known file was not answered at once")
 	}
 	unmount(t, dir)
-	wantReason(t, r.ask(event.HashRequest{ID: event.ProcessID{PID: 1<<22 + 1}, File: id}), event.HashVanished)
+	wantReason(t, r.ask(event.HashRequest{ID: event.ProcessID{PID: 1<<22 + 1}, File: id, Boot: boot}), event.HashVanished)
 }
 
 // btrfsSubvolume is BTRFS_IOC_SUBVOL_CREATE.
@@ -242,7 +244,7 @@ func TestBtrfs(t *testing.T) {
 		subvolume(t, dir, name)
 		content := program(t, "cat")
 		path := install(t, filepath.Join(dir, name, "prog"), content)
-		settle()
+		age()
 		for range 3 {
 			req := runMapped(t, path)
 			if req.File.Dev == fileID(t, path).Dev {

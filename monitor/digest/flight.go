@@ -56,16 +56,30 @@ func (s *sightings) add(v sighting) {
 
 // find is the flight of the file that req executed, or nil. Only superblocks
 // that never lie about times may be joined this way: no descriptor of the
-// process itself proves the equality.
-func (s *sightings) find(req event.HashRequest, t *mountTable) *flight {
+// process itself proves the equality. It is not certain when the process
+// executed several files that nothing tells apart: young ones that had the same
+// inode number one after the other.
+func (s *sightings) find(req event.HashRequest, t *mountTable) (found *flight, certain bool) {
 	if req.File.IsZero() || !t.vouches(req.File) {
-		return nil
+		return nil, true
 	}
 	for i := range s.ring {
 		v := &s.ring[i]
-		if v.pid == req.ID.PID && compare(req.File, &v.flight.shown, t) == same {
-			return v.flight
+		if v.pid != req.ID.PID || compare(req.File, &v.flight.shown, t) != same {
+			continue
+		}
+		switch {
+		case found == nil:
+			found = v.flight
+		case !found.agrees(v.flight) && executedAt(req) <= settledSince(req.File.Ctime):
+			return nil, false
 		}
 	}
-	return nil
+	return found, true
+}
+
+// agrees reports whether both flights are of one content. Callers hold
+// Hasher.mu.
+func (f *flight) agrees(other *flight) bool {
+	return f == other || f.over && other.over && f.result.Reason == other.result.Reason && f.result.SHA256 == other.result.SHA256
 }

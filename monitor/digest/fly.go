@@ -44,7 +44,7 @@ func (h *Hasher) attempt(f *flight, g *group) (r event.HashResult, settled bool)
 	}
 	settled = !racy(before.ctime, begun)
 	armed := false
-	if _, numbered := file.superblock(); settled && g != nil && numbered && file.family != familyStacked {
+	if _, numbered := file.superblock(); settled && g != nil && numbered && file.family != familyStacked && maySilence(before.ctime, begun) {
 		armed = g.arm(file.fd)
 	}
 	if err := file.stat(); err != nil || file.state != before {

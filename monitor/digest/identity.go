@@ -1,6 +1,7 @@
 package digest
 
 import (
+	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -51,6 +52,44 @@ func stampClock() time.Time {
 		return time.Unix(0, 0) // everything is racy
 	}
 	return time.Unix(now.Unix())
+}
+
+// settledMargin is how late the clock of timestamps is believed to be.
+const settledMargin = time.Second
+
+// silentAge is how old a ctime has to be for fanotify to be silenced about the
+// file: every execution that comes without a sighting is then later than
+// settledSince, with room for the time between two looks at clocks.
+const silentAge = settledMargin + settledMargin/2
+
+// maySilence reports whether a file with this ctime is old enough at now, of
+// stampClock, to need no sightings.
+func maySilence(ctime int64, now time.Time) bool { return !racy(ctime, now.Add(-silentAge)) }
+
+// settledSince is the CLOCK_BOOTTIME from which on a file with this ctime has
+// one content only. Before it the file could be written, or its inode number be
+// given to another file, without a new ctime: who saw that state then need not
+// have seen the content that it has later.
+func settledSince(ctime int64) uint64 {
+	var boot unix.Timespec
+	wall := time.Now() // first: a delay before the other clock errs to the safe side
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) != nil {
+		return math.MaxUint64
+	}
+	since := boot.Nano() - int64(wall.Sub(time.Unix(0, ctime))) + int64(settledMargin)
+	if ctime%int64(time.Second) == 0 {
+		since += int64(coarsestGrain)
+	}
+	return uint64(max(since, 0))
+}
+
+// executedAt is when req's file was executed, or a time before that; 0 when
+// nothing is known.
+func executedAt(req event.HashRequest) uint64 {
+	if req.Boot != 0 {
+		return req.Boot
+	}
+	return req.ID.Start
 }
 
 // agreement says how a descriptor compares with what the kernel saw at exec.

@@ -201,6 +201,19 @@ func install(t testing.TB, path string, content []byte) string {
 
 func settle() { time.Sleep(25 * time.Millisecond) }
 
+// age makes the files of a test so old that their executions are answered
+// without an open and pass without an event.
+func age() { time.Sleep(silentAge + 100*time.Millisecond) }
+
+func bootNow(t testing.TB) uint64 {
+	t.Helper()
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		t.Fatal(err)
+	}
+	return uint64(now.Nano())
+}
+
 // start runs a program until the test ends.
 func start(t testing.TB, path string, args ...string) *exec.Cmd {
 	t.Helper()

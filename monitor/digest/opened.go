@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,14 +43,7 @@ func inspect(fd int, t *mountTable) (*opened, error) {
 }
 
 func (o *opened) fill(t *mountTable) error {
-	// The name before the number of links: a name that says " (deleted)" then
-	// has a number that says so too, also when it is removed meanwhile.
-	path, err := os.Readlink(descriptorPath(o.fd))
-	if err != nil {
-		return fmt.Errorf("read name of descriptor: %w", err)
-	}
-	o.path = path
-	if err := o.stat(); err != nil {
+	if err := o.name(); err != nil {
 		return err
 	}
 	var fs unix.Statfs_t
@@ -68,18 +62,48 @@ func (o *opened) fill(t *mountTable) error {
 	return nil
 }
 
-// stat refreshes what may change while the descriptor is open.
+// name reads path, links and what stat reads. The name comes before the number
+// of links: a name that says " (deleted)" then has a number that says so too,
+// also when it is removed meanwhile. A name that ends like this by itself could
+// be taken for such a one if it was removed in between: it is read once more.
+func (o *opened) name() error {
+	const attempts = 3 // the name grows at the first removal; more is a rename
+	for range attempts {
+		path, err := os.Readlink(descriptorPath(o.fd))
+		if err != nil {
+			return fmt.Errorf("read name of descriptor: %w", err)
+		}
+		links, err := o.restat()
+		if err != nil {
+			return err
+		}
+		again := path != o.path && links == 0 && strings.HasSuffix(path, " (deleted)")
+		o.path, o.links = path, links
+		if !again {
+			break
+		}
+	}
+	return nil
+}
+
+// stat refreshes what may change while the descriptor is open, but for the
+// number of links: it says how to read the name, and is as old as that.
 func (o *opened) stat() error {
+	_, err := o.restat()
+	return err
+}
+
+func (o *opened) restat() (links uint64, err error) {
 	var st unix.Stat_t
 	if err := retry(func() error { return unix.Fstat(o.fd, &st) }); err != nil {
-		return fmt.Errorf("stat descriptor: %w", err)
+		return 0, fmt.Errorf("stat descriptor: %w", err)
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return errNotRegular
+		return 0, errNotRegular
 	}
-	o.dev, o.number, o.links = kernelDevice(uint64(st.Dev)), st.Ino, uint64(st.Nlink)
+	o.dev, o.number = kernelDevice(uint64(st.Dev)), st.Ino
 	o.state = state{size: st.Size, mtime: st.Mtim.Nano(), ctime: st.Ctim.Nano()}
-	return nil
+	return uint64(st.Nlink), nil
 }
 
 // inode is the key under which stat knows the file.

@@ -19,7 +19,7 @@ import (
 // Path and Links of a result from the cache are those of the descriptor that
 // was read: another hard link of the file may have been executed.
 func (h *Hasher) Executable(req event.HashRequest, done func(event.HashResult)) (event.HashResult, bool) {
-	if r, ok := h.known(req.File); ok {
+	if r, ok := h.known(req); ok {
 		h.count.hits.Add(1)
 		return r, true
 	}
@@ -47,18 +47,24 @@ func (h *Hasher) File(path string, done func(event.HashResult)) (event.HashResul
 
 // known looks the kernel's view of a file up, without an open. Numbers of
 // unnamed devices count only while the host shows who has them.
-func (h *Hasher) known(f event.FileID) (event.HashResult, bool) {
+//
+// No descriptor ties the request to the entry, so it counts only for executions
+// since the state has one content: files that are written, executed and removed
+// in quick succession get the same inode number and the same times.
+func (h *Hasher) known(req event.HashRequest) (event.HashResult, bool) {
+	f := req.File
 	if f.IsZero() {
 		return event.HashResult{}, false
 	}
 	h.mu.Lock()
 	e := h.cache.find(inodeOf(f), stateOf(f))
 	var r event.HashResult
-	if e != nil {
+	settled := e != nil && executedAt(req) > e.since
+	if settled {
 		r = e.result()
 	}
 	h.mu.Unlock()
-	if e == nil || anonymous(f.Dev) && !h.table().vouches(f) {
+	if !settled || anonymous(f.Dev) && !h.table().vouches(f) {
 		return event.HashResult{}, false
 	}
 	return r, true

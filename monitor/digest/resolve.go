@@ -2,9 +2,6 @@ package digest
 
 import (
 	"errors"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"snitch/monitor/event"
 )
@@ -61,12 +58,12 @@ func (h *Hasher) lastResort(w *waiter) {
 	if h.joinSighting(w, t, true) {
 		return
 	}
-	if r, ok := h.known(w.req.File); ok {
+	if r, ok := h.known(w.req); ok {
 		h.finish(w, r)
 		return
 	}
 	o, err := openSame(w.req.Path, w.req.File, t)
-	if err == nil && !settledBefore(w.req.File.Ctime, w.req.ID.Start) {
+	if err == nil && executedAt(w.req) <= settledSince(w.req.File.Ctime) {
 		o.close()
 		err = errGone
 	}
@@ -75,21 +72,6 @@ func (h *Hasher) lastResort(w *waiter) {
 		return
 	}
 	h.join(w, o, fastLane, t)
-}
-
-// settledMargin is how late the clock of timestamps is believed to be.
-const settledMargin = time.Second
-
-// settledBefore reports whether a file with this ctime cannot have been written
-// after a process that started at the given CLOCK_BOOTTIME executed it, without
-// a new ctime.
-func settledBefore(ctime int64, start uint64) bool {
-	var now unix.Timespec
-	if start == 0 || unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) != nil {
-		return false
-	}
-	started := time.Now().Add(-time.Duration(now.Nano() - int64(start)))
-	return !racy(ctime, started.Add(-settledMargin))
 }
 
 // resolveScript finds the file behind a path.
@@ -111,7 +93,12 @@ func (h *Hasher) resolveScript(w *waiter, l lane) {
 // when there is nothing else to try.
 func (h *Hasher) joinSighting(w *waiter, t *mountTable, last bool) bool {
 	h.mu.Lock()
-	f := h.sightings.find(w.req, t)
+	f, certain := h.sightings.find(w.req, t)
+	if !certain {
+		h.mu.Unlock()
+		h.finish(w, event.HashResult{Reason: event.HashVanished})
+		return true
+	}
 	if f == nil || f.over && f.result.Reason != event.HashKnown && !last {
 		h.mu.Unlock()
 		return false

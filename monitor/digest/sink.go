@@ -58,10 +58,11 @@ func (h *Hasher) executed(g *group, pid uint32, fd int) {
 	h.launch(f, noLane, false)
 }
 
-// silence arms a file whose entry is known, unless it changes meanwhile.
+// silence arms a file whose entry is known, unless it is young or changes
+// meanwhile.
 func (h *Hasher) silence(g *group, o *opened) {
 	before := o.state
-	if !g.arm(o.fd) {
+	if !maySilence(before.ctime, stampClock()) || !g.arm(o.fd) {
 		return
 	}
 	now := opened{fd: o.fd} // o is shared with the sighting by now

@@ -58,7 +58,7 @@ func (t *Table) settle(i *image, f *facts) {
 // ask asks for the digests of i's executable and script.
 func (t *Table) ask(i *image, p program, filename, interp string) {
 	f := i.facts
-	t.hashExecutable(f, i.id)
+	t.hashExecutable(i)
 	exe := f.exe.Path
 	if exe == "" {
 		exe = filename

@@ -60,10 +60,14 @@ func (b *inbox) take() []answer {
 	return out
 }
 
-// hashExecutable asks for the digest of what id executed.
-func (t *Table) hashExecutable(f *facts, id event.ProcessID) {
+// hashExecutable asks for the digest of what i executed.
+func (t *Table) hashExecutable(i *image) {
+	f := i.facts
 	f.exe.Reason, f.askedAt = event.HashPending, bootNow()
-	req := event.HashRequest{ID: id, File: f.exe.File, Path: f.exe.Path}
+	req := event.HashRequest{ID: i.id, File: f.exe.File, Path: f.exe.Path}
+	if f.readAt == 0 {
+		req.Boot = i.started
+	}
 	r, ok := t.hasher.Executable(req, func(r event.HashResult) { t.inbox.put(answer{facts: f, result: r}) })
 	if ok {
 		t.setExecutable(f, r)
@@ -130,14 +134,17 @@ func (t *Table) setExecutable(f *facts, r event.HashResult) {
 		f.exe, f.claimed = shown, false
 		return
 	}
-	if strings.HasPrefix(f.exe.Path, "/") && descriptorLink(f.exe.Path) == "" {
-		return // as good as another unverified path, and what it was started as
-	}
 	shown.View, shown.Kind = event.ViewUnverified, event.ExecutableFile
 	if name, ok := strings.CutSuffix(r.Path, deletedSuffix); ok && r.Links == 0 {
 		shown.Path, shown.Kind = name, event.ExecutableDeleted
 	}
-	f.exe = shown
+	switch {
+	case !strings.HasPrefix(f.exe.Path, "/") || descriptorLink(f.exe.Path) != "":
+		f.exe = shown
+	case shown.Path == f.exe.Path && shown.Kind == event.ExecutableDeleted:
+		f.exe.Kind = shown.Kind
+	default: // as good as another unverified path, and what it was started as
+	}
 }
 
 // withDigest returns a copy of s: published ones never change.

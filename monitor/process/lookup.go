@@ -78,7 +78,7 @@ func (t *Table) retry(i *image) {
 	if now-f.askedAt < retryNanos {
 		return
 	}
-	t.hashExecutable(f, i.id)
+	t.hashExecutable(i)
 	f.version = t.nextVersion()
 	t.dirty = true
 }
