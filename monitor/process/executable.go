@@ -24,29 +24,34 @@ type place struct {
 // locate says what an open file is called and in whose view. inside names the
 // view when it is not the host's.
 func (h *host) locate(fd int, s fileStat, inside string) (place, error) {
-	link, err := linkFD(fd)
+	if s.dev == h.memfd {
+		link, err := linkFD(fd)
+		return place{path: memfdName(link), kind: event.ExecutableMemfd}, err
+	}
+	name, shown, removed, err := h.called(fd, s)
 	if err != nil {
 		return place{}, err
 	}
-	if s.dev == h.memfd {
-		return place{path: memfdName(link), kind: event.ExecutableMemfd}, nil
-	}
-	if h.shows(link, s) {
-		return place{path: link, kind: event.ExecutableFile}, nil
+	if shown {
+		return place{path: name, kind: event.ExecutableFile}, nil
 	}
 	_, ours := h.mount(s.mount)
-	if name, ok := strings.CutSuffix(link, deletedSuffix); ok {
-		return h.removed(name, link, s, ours, inside), nil
+	if removed {
+		// Read after the name: it may have been removed just before that.
+		if s, err = statFD(fd); err != nil {
+			return place{}, err
+		}
+		return h.removed(name, s, ours, inside), nil
 	}
 	if ours { // something is mounted over it
 		inside = event.ViewUnverified
 	}
-	return place{path: link, view: inside, kind: event.ExecutableFile}, nil
+	return place{path: name, view: inside, kind: event.ExecutableFile}, nil
 }
 
-// removed tells a file whose name was removed from one that is named so. link
-// is what the kernel shows, name is link without the suffix.
-func (h *host) removed(name, link string, s fileStat, ours bool, inside string) place {
+// removed tells a file whose name was removed from one that is named so. name
+// is what the kernel shows without the suffix.
+func (h *host) removed(name string, s fileStat, ours bool, inside string) place {
 	switch {
 	case ours:
 		// The mount is the host's, so is the path; literally it is not there.
@@ -56,7 +61,7 @@ func (h *host) removed(name, link string, s fileStat, ours bool, inside string) 
 	default:
 		// A file of another namespace that still has a name: this one, unless
 		// it was one of several.
-		return place{path: link, view: inside, kind: event.ExecutableFile}
+		return place{path: name + deletedSuffix, view: inside, kind: event.ExecutableFile}
 	}
 }
 
@@ -118,13 +123,18 @@ func (t *Table) claim(f *facts, e *event.Exec, inside string) {
 	}
 }
 
-// verify clears the view when the host shows exe's file under its path.
+// verify clears the view when the host shows exe's file under its path, or did
+// so until just now.
 func (t *Table) verify(exe *event.Executable) bool {
-	path, ok := t.host.find(exe.Path, exe.File)
-	if ok {
-		exe.Path, exe.View, exe.Kind = path, "", event.ExecutableFile
+	path, removed, ok := t.host.find(exe.Path, exe.File)
+	if !ok {
+		return false
 	}
-	return ok
+	exe.Path, exe.View, exe.Kind = path, "", event.ExecutableFile
+	if removed {
+		exe.Kind = event.ExecutableDeleted
+	}
+	return true
 }
 
 // memfdName turns "/memfd:name (deleted)" into "memfd:name".

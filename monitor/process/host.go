@@ -144,29 +144,54 @@ func (h *host) shows(p string, s fileStat) bool {
 	return err == nil && there.dev == s.dev && there.inode == s.inode
 }
 
+// called is the name of the open file of s, and whether the host shows the file
+// there. removed says that the name, which is given without the kernel's suffix
+// then, is not there any more, as far as the host's own mounts can tell: a file
+// may also be called "x (deleted)".
+func (h *host) called(fd int, s fileStat) (name string, shown, removed bool, err error) {
+	const attempts = 3 // a removal in between changes the name once; more is a rename
+	var last string
+	for range attempts {
+		link, err := linkFD(fd)
+		if err != nil {
+			return "", false, false, err
+		}
+		if h.shows(link, s) {
+			return link, true, false, nil
+		}
+		if link == last { // it was no other when the host was looked at
+			break
+		}
+		last = link
+	}
+	name, removed = strings.CutSuffix(last, deletedSuffix)
+	return name, false, removed, nil
+}
+
 // find looks for the file that the kernel reported under p, which may hold
-// symbolic links. It returns the path without them.
-func (h *host) find(p string, file event.FileID) (string, bool) {
+// symbolic links. It returns the path without them, and whether the file was
+// removed from there while it was looked at.
+func (h *host) find(p string, file event.FileID) (path string, removed, ok bool) {
 	if file.IsZero() {
-		return "", false
+		return "", false, false
 	}
 	fd, err := h.guard.open(h.root, relative(p), unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
 	if err != nil {
-		return "", false
+		return "", false, false
 	}
 	defer closeFD(fd)
 	s, err := statFD(fd)
 	if err != nil || s.inode != file.Inode || h.device(s) != file.Dev {
-		return "", false
+		return "", false, false
 	}
 	// The inode number may have been given to another file since: the time of
 	// change cannot be set. The file lies on the device that was executed from,
 	// and a file system that answers falsely harms its own files only.
 	if s, err = h.times(fd); err != nil || s.ctime != file.Ctime {
-		return "", false
+		return "", false, false
 	}
-	found, err := linkFD(fd)
-	return found, err == nil
+	path, _, removed, err = h.called(fd, s)
+	return path, removed, err == nil
 }
 
 // times stats fd with the guard: the file system may be slow.

@@ -341,7 +341,7 @@ func TestFind(t *testing.T) {
 		if tt.edit != nil {
 			tt.edit(&file)
 		}
-		if got, ok := b.host.find(tt.path, file); ok != (tt.want != "") || ok && got != tt.want {
+		if got, _, ok := b.host.find(tt.path, file); ok != (tt.want != "") || ok && got != tt.want {
 			t.Errorf("%s: find = %q, %v; want %q", name, got, ok, tt.want)
 		}
 	}
