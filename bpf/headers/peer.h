@@ -28,6 +28,15 @@ static __noinline int peer_leave(void *sk, struct sock_state *st, const __u8 *ad
 	struct peer over = {.port = port};
 	__u32 tid = current_tid();
 
+	if (p) {
+#pragma unroll
+		for (int i = 0; i < PEER_SLOTS; i++) { /* the end of its last call was not seen */
+			if (p->slot[i].tid != tid)
+				continue;
+			slot_fill(&p->slot[i], addr, port);
+			return 0;
+		}
+	}
 	__sync_fetch_and_add(&st->slots, 1);
 	if (p) {
 #pragma unroll

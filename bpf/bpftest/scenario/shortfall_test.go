@@ -11,6 +11,8 @@ func tierShortfalls() map[string][]shortfall {
 		shortfall{rows: true, bytes: true})
 	sctp := counters("SCTP is counted as packets, with its chunk headers, and by packet direction",
 		shortfall{rows: true, bytes: true, result: true})
+	sctpLife := shortfall{tiers: []string{"reference", "fexit"}, rows: true, result: true,
+		reason: "of SCTP the bytes are exact; listeners and who began are not told"}
 	packet := counters("AF_PACKET is not seen", shortfall{rows: true})
 	other := counters("AF_XDP and vsock are not seen", shortfall{rows: true})
 	return map[string][]shortfall{
@@ -19,8 +21,8 @@ func tierShortfalls() map[string][]shortfall {
 		"accept-in-fork":  owner,
 		"socket-passed":   owner,
 		"threads-share":   owner,
-		"sctp":            sctp,
-		"sctp-many":       sctp,
+		"sctp":            append(sctp, sctpLife),
+		"sctp-many":       append(sctp, sctpLife),
 		"packet-raw":      packet,
 		"packet-dgram":    packet,
 		"packet-ring":     packet,
@@ -28,6 +30,8 @@ func tierShortfalls() map[string][]shortfall {
 		"vsock-seen":      other,
 		"vsock-loopback": append(other, shortfall{
 			tiers: []string{"fexit"}, reason: "vsock connections are seen while they are open, without bytes", rows: true,
+		}, shortfall{
+			tiers: []string{"reference"}, reason: "vsock has no addresses here: both ends of a process look alike", rows: true,
 		}),
 		"udp-truncated": counters("datagrams count as they arrive, however little of them is read", shortfall{bytes: true}),
 		"never-accepted": counters("bytes count as received when they arrive, read or not",

@@ -72,3 +72,14 @@ func lossesOf(t *testing.T, d *daemon) loss {
 	}
 	return s.lostBytes()
 }
+
+// missedRuns is how often the kernel skipped a program: nothing on kernels
+// whose trace points cannot be preempted.
+func missedRuns(t *testing.T, d *daemon) uint64 {
+	t.Helper()
+	s, err := d.status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Losses["missed-run"].Count
+}
