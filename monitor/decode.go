@@ -26,7 +26,11 @@ func decode(raw []byte) (any, error) {
 	}
 	switch hdr.Type {
 	case bpf.RecordExec:
-		return decodeExec(raw)
+		e, err := decodeExec(raw)
+		if err != nil {
+			return nil, err
+		}
+		return e, nil
 	case bpf.RecordFork:
 		var r bpf.ForkRecord
 		if _, err := fixed(raw, &r); err != nil {
@@ -40,7 +44,11 @@ func decode(raw []byte) (any, error) {
 		}
 		return event.Exit{ID: processID(r.Id), Boot: r.Hdr.Time}, nil
 	case bpf.RecordPayload:
-		return decodePayload(raw)
+		p, err := decodePayload(raw)
+		if err != nil {
+			return nil, err
+		}
+		return p, nil
 	case bpf.RecordWake:
 		return wakeRecord{}, nil
 	}
