@@ -37,15 +37,21 @@ var mayImport = map[string][]string{
 	"policy/table":         {"monitor/event", "policy/rule"},
 	"policy/history":       {"monitor/event", "policy/rule", "policy/rego", "policy/table"},
 	"policy/lint":          {"monitor/event", "policy/rule", "policy/rego", "policy/table"},
-	"policy":               {"monitor/event", "policy/rule", "policy/rego", "policy/table", "policy/history", "policy/lint", "policy/bundle"},
-	"policy/bundle":        {"monitor/event"},
-	"policy/reputation":    {"monitor/event"},
-	"enforce":              {"policy", "monitor/event", "enforce/verdict", "enforce/nft"},
-	"enforce/verdict":      {"bpf", "bpf/features", "policy", "monitor/event"},
-	"enforce/nft":          {"bpf/features", "policy", "monitor/event"},
-	"rules":                {},
+	// Runs the tests that stand beside the rules, and what they cover.
+	"policy/suite": {"monitor/event", "policy/rule", "policy/rego", "policy/table"},
+	// Says why a decision is what it is, from the second opinion's matching.
+	"policy/explain": {"monitor/event", "policy/rule", "policy/table"},
+	// Reads the rules of other products.
+	"policy/importer":   {"monitor/event", "policy/rule"},
+	"policy":            {"monitor/event", "policy/rule", "policy/rego", "policy/table", "policy/history", "policy/lint", "policy/bundle"},
+	"policy/bundle":     {"monitor/event"},
+	"policy/reputation": {"monitor/event"},
+	"enforce":           {"policy", "monitor/event", "enforce/verdict", "enforce/nft"},
+	"enforce/verdict":   {"bpf", "bpf/features", "policy", "monitor/event"},
+	"enforce/nft":       {"bpf/features", "policy", "monitor/event"},
+	"rules":             {},
 	// The commands' own rooms never touch the kernel: no bpf, no enforce.
-	"cmd/internal/...": {"monitor/event", "monitor/store", "monitor/store/query", "policy", "cmd/internal/..."},
+	"cmd/internal/...": {"monitor/event", "monitor/store", "monitor/store/query", "policy", "policy/...", "cmd/internal/..."},
 	"cmd/snitch":       {"..."}, // the only wiring
 	"tools/...":        {"..."},
 }

@@ -1,0 +1,140 @@
+package rule
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"snitch/monitor/event"
+)
+
+// Set is all rules that hold together. Rules and Confine are sorted by ID; an
+// ID is unique over both.
+type Set struct {
+	// Revision names the content: the git commit or bundle revision that the
+	// source told, else "sha256:" and 16 hexadecimal digits over the files.
+	Revision string
+	Rules    []Rule
+	Confine  []Confine
+	Lists    map[string]*List
+	Modules  []Module // custom Rego
+}
+
+// Position is where something stands in the files. The zero value is nowhere.
+type Position struct {
+	File      string // relative to the directory of rules, with slashes
+	Line, Col int    // from 1; Col counts bytes
+}
+
+// String is file:line:col as compilers print it.
+func (p Position) String() string { return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Col) }
+
+// Rule votes Action for what Match describes.
+type Rule struct {
+	ID      string
+	Action  event.Action // Allow, Alert or Deny
+	Mode    event.Mode   // Enforce; Audit never votes, it records what it would have done
+	Reason  string       // "" when none was given
+	Expires time.Time    // zero: never
+	Match   Match
+	Except  []Match // of deny and alert rules: what they leave alone
+	Pos     Position
+}
+
+// Confine makes the processes that Process describes subjects of the
+// allowlist: what no enforced allow rule grants them is denied.
+type Confine struct {
+	ID      string
+	Mode    event.Mode
+	Reason  string
+	Expires time.Time
+	Process *ProcessMatch // nil: every process
+	Except  []ProcessMatch
+	Pos     Position
+}
+
+// Match describes connections. Its parts are ANDed, the items of a list are
+// ORed, an empty part means any.
+type Match struct {
+	Process *ProcessMatch
+	// From is the end that began, To the other one: of an outbound connection
+	// To is the peer, of an inbound one From is the peer and To the local end;
+	// a listener has only a local end, To.
+	From, To *EndpointMatch
+	// Direction was filled by the reader when the file has none: out beside a
+	// To, in beside a From; with both or neither it is any (empty).
+	Direction []event.Direction
+	Novelty   []Novelty // one of these is new
+}
+
+// ProcessMatch describes a process. Parent is the process that forked it,
+// Ancestor any process above it.
+type ProcessMatch struct {
+	Exe          []Pattern // PathPattern; host paths match KindFile in the host's view only
+	Kind         []event.ExecutableKind
+	SHA256       []event.Digest
+	Name         []Pattern // WordPattern
+	Script       []Pattern // PathPattern, "-m NAME", or None
+	ScriptSHA256 []event.Digest
+	Cmdline      []Pattern // WordPattern
+	User         []string
+	UID          []UIDRange
+	Cgroup       []Pattern // PathPattern
+	Unit         []Pattern // WordPattern, or None
+	Container    []Pattern // WordPattern, or None
+	Package      []Pattern // WordPattern, None, or "modified:NAME"
+	Parent       *ProcessMatch
+	Ancestor     *ProcessMatch
+}
+
+// EndpointMatch describes one end of a connection.
+type EndpointMatch struct {
+	Host    []Host
+	Port    []PortRange
+	Proto   []string // names of event.ProtoName; mptcp is tcp
+	Scope   []Scope
+	Country []string // ISO 3166-1 alpha-2, upper case
+}
+
+// UIDRange is inclusive.
+type UIDRange struct{ First, Last uint32 }
+
+// PortRange is inclusive.
+type PortRange struct{ First, Last uint16 }
+
+// HostKind is how a Host is written.
+type HostKind uint8
+
+// Kinds of Host.
+const (
+	HostInvalid HostKind = 0
+	HostName    HostKind = 1 // github.com: this name
+	HostBelow   HostKind = 2 // *.github.com: every name below, not itself
+	HostSuffix  HostKind = 3 // .github.com: itself and every name below
+	HostNet     HostKind = 4 // an address or a CIDR prefix
+	HostList    HostKind = 5 // @list
+)
+
+// Host is one item of a host list, normalised: lower case, no trailing dot,
+// A-labels; prefixes masked, IPv4-mapped ones as IPv4.
+type Host struct {
+	Kind HostKind
+	Name string       // of HostName, HostBelow, HostSuffix (without "*." or "."), and of HostList (without "@")
+	Net  netip.Prefix // of HostNet
+}
+
+// List is a named list of hosts.
+type List struct {
+	Name  string
+	File  string // "" for an inline one
+	Names []Host // HostName, HostBelow, HostSuffix; sorted, unique
+	Nets  []netip.Prefix
+	Pos   Position
+}
+
+// Module is one file of custom Rego, not yet compiled.
+type Module struct {
+	File   string // relative to the directory of rules
+	Source []byte
+	Test   bool // named *_test.rego
+}
