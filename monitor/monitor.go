@@ -185,6 +185,17 @@ func (m *Monitor) name(row *connection) {
 		return
 	}
 	row.Name = m.deps.Names.Lookup(row.key.ID, row.Cookie, row.Proto, row.Remote.Addr(), row.Opened)
+	row.Names = nil // a snapshot that was handed over keeps its own
+	for _, e := range m.deps.Names.Candidates(row.key.ID, row.Cookie, row.Proto, row.Remote.Addr(), row.Opened) {
+		if len(row.Names) == event.MaxNames {
+			break
+		}
+		e.Name.Trusted = e.Trustworthy()
+		row.Names = append(row.Names, e.Name)
+	}
+	if len(row.Names) > 0 {
+		row.Name.Trusted = row.Names[0].Trusted
+	}
 }
 
 // factsArrived gives rows the digests and names that came since.

@@ -20,6 +20,16 @@ type Evidence struct {
 	ECH        bool      // the ClientHello hides a name: SNI may only be the front's
 }
 
+// Trustworthy reports whether an allow rule may rest on e: an answer of a
+// configured resolver whose time to live covered the beginning.
+func (e *Evidence) Trustworthy() bool {
+	switch e.Source {
+	case event.NameDNS, event.NameResolved, event.NameDNSOther:
+		return e.Configured && e.Valid
+	}
+	return false
+}
+
 // query is one lookup.
 type query struct {
 	id    event.ProcessID

@@ -75,7 +75,13 @@ type Name struct {
 	At     time.Time  // when it was learned; the record keeps the age at the time of the connection
 	Server netip.Addr // the resolver that answered, for DNS
 	SNI    string     // what the client claimed in TLS or QUIC, when it differs from Domain
+	// Trusted says that an allow rule may rest on it: an answer of a configured
+	// resolver that held when the connection began (docs/names.md).
+	Trusted bool
 }
+
+// MaxNames bounds the names of one connection.
+const MaxNames = 8
 
 // Connection is one row of the record: one process, one socket, one peer. It
 // is a snapshot with totals so far; a later snapshot with the same ID replaces
@@ -91,6 +97,7 @@ type Connection struct {
 	Local     netip.AddrPort
 	Remote    netip.AddrPort
 	Name      Name
+	Names     []Name // all that is known, best first, at most MaxNames; the first is Name
 	Country   string // ISO 3166-1 alpha-2, "" unknown, set by geoip
 	Sent      uint64 // application bytes so far
 	Received  uint64
