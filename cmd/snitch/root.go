@@ -16,7 +16,7 @@ import (
 const exitCodesHelp = `Exit codes:
   0  done
   1  the answer is "no", or the work failed
-  2  wrong use, or a configuration that does not load
+  2  wrong use, or a configuration or policy that does not load
   3  the system lacks something, which the error names
 `
 
@@ -49,7 +49,7 @@ SHA-256), started by whom, talks to which name and address, with how many bytes.
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
 	root.SetHelpTemplate(helpTemplate)
-	root.AddCommand(newRun(io), newLog(io), newStatus(io), newDoctor(io), newVersion(io), newCompletion(io))
+	root.AddCommand(newRun(io), newLog(io), newStatus(io), newPolicy(io), newDoctor(io), newVersion(io), newCompletion(io))
 	return root
 }
 
@@ -66,9 +66,9 @@ func unknownCommand(cmd *cobra.Command, word string) error {
 			names = append(names, c.Name())
 		}
 	}
-	hint := "run 'snitch --help' for the list of commands"
+	hint := fmt.Sprintf("run '%s --help' for the list of commands", cmd.CommandPath())
 	if near := text.Nearest(word, names); near != "" {
-		hint = fmt.Sprintf("did you mean 'snitch %s'?", near)
+		hint = fmt.Sprintf("did you mean '%s %s'?", cmd.CommandPath(), near)
 	}
 	return usageError(fmt.Errorf("unknown command %q", word), hint)
 }
