@@ -123,15 +123,6 @@ type Host struct {
 	Net  netip.Prefix // of HostNet
 }
 
-// List is a named list of hosts.
-type List struct {
-	Name  string
-	File  string // "" for an inline one
-	Names []Host // HostName, HostBelow, HostSuffix; sorted, unique
-	Nets  []netip.Prefix
-	Pos   Position
-}
-
 // Module is one file of custom Rego, not yet compiled.
 type Module struct {
 	File   string // relative to the directory of rules
