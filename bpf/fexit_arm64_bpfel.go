@@ -35,12 +35,14 @@ type fexitExecRecord struct {
 		Exec  uint32
 	}
 	File struct {
-		_     structs.HostLayout
-		Dev   uint64
-		Inode uint64
-		Size  int64
-		Mtime int64
-		Ctime int64
+		_          structs.HostLayout
+		Dev        uint64
+		Inode      uint64
+		Size       int64
+		Mtime      int64
+		Ctime      int64
+		Generation uint32
+		Pad        uint32
 	}
 	Cgroup   uint64
 	Uid      uint32

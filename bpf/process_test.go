@@ -188,6 +188,13 @@ func TestProcesses(t *testing.T) {
 	if threads == 0 {
 		t.Error("no kernel thread")
 	}
+	exe, err := os.Open("/proc/self/exe")
+	must(t, err)
+	defer exe.Close()
+	const getVersion = 0x80087601 // FS_IOC_GETVERSION
+	if want, err := unix.IoctlGetUint32(int(exe.Fd()), getVersion); err == nil && self.File.Generation != want {
+		t.Errorf("generation %d, want %d", self.File.Generation, want)
+	}
 	s := newSocket(t, unix.SOCK_DGRAM, 0)
 	bind(t, s)
 	must(t, unix.Sendto(s, []byte{1}, 0, localOf(t, s)))

@@ -49,12 +49,14 @@ type snitchExitRecord struct {
 }
 
 type snitchFileId struct {
-	_     structs.HostLayout
-	Dev   uint64
-	Inode uint64
-	Size  int64
-	Mtime int64
-	Ctime int64
+	_          structs.HostLayout
+	Dev        uint64
+	Inode      uint64
+	Size       int64
+	Mtime      int64
+	Ctime      int64
+	Generation uint32
+	Pad        uint32
 }
 
 type snitchFlow struct {

@@ -85,7 +85,7 @@ func execEvent(r *bpf.ExecRecord) event.Exec {
 	e := event.Exec{
 		ID: processID(r.Id), Boot: r.Hdr.Time, Parent: processID(r.Parent), UID: r.Uid, GID: r.Gid, CgroupID: r.Cgroup,
 		NetNS: r.Netns, MountNS: r.Mntns, PIDNS: r.Pidns,
-		File:  event.FileID{Dev: r.File.Dev, Inode: r.File.Inode, Size: r.File.Size, Mtime: r.File.Mtime, Ctime: r.File.Ctime},
+		File:  fileID(&r.File),
 		Links: r.Nlink, MemFD: r.Flags&bpf.ExecMemFD != 0,
 		Filename: text(r.Filename[:]), Interp: text(r.Interp[:]), Comm: text(r.Comm[:]),
 		ArgsCut: r.Flags&bpf.ExecArgsCut != 0, NodeCut: r.Flags&bpf.ExecNodeCut != 0,
@@ -94,6 +94,12 @@ func execEvent(r *bpf.ExecRecord) event.Exec {
 		e.Interp = e.Filename
 	}
 	return e
+}
+
+// fileID is zero for a process without a file.
+func fileID(f *bpf.FileId) event.FileID {
+	return event.FileID{Dev: f.Dev, Inode: f.Inode, Size: f.Size, Mtime: f.Mtime, Ctime: f.Ctime,
+		Generation: f.Generation, HasGeneration: *f != bpf.FileId{}}
 }
 
 // snapshot is a process that was there at start.

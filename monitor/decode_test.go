@@ -28,7 +28,7 @@ func header(kind uint16) bpf.Record { return bpf.Record{Type: kind, Time: 42} }
 
 func execRecord(args string) []byte {
 	r := bpf.ExecRecord{Hdr: header(bpf.RecordExec), Id: bpf.ProcessId{Start: 1, Pid: 2, Exec: 3}, Uid: 1000, Nlink: 1,
-		File: bpf.FileId{Dev: 5, Inode: 6, Size: 7, Mtime: 8, Ctime: 9}, Flags: bpf.ExecArgsCut, ArgsLen: uint32(len(args))}
+		File: bpf.FileId{Dev: 5, Inode: 6, Size: 7, Mtime: 8, Ctime: 9, Generation: 10}, Flags: bpf.ExecArgsCut, ArgsLen: uint32(len(args))}
 	cString(r.Comm[:], "sixteen-bytes-xx")
 	cString(r.Filename[:], "/bin/x")
 	return raw(&r, []byte(args)...)
@@ -46,7 +46,7 @@ func TestDecode(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := event.Exec{ID: event.ProcessID{PID: 2, Exec: 3, Start: 1}, Boot: 42, UID: 1000, Links: 1,
-		File: event.FileID{Dev: 5, Inode: 6, Size: 7, Mtime: 8, Ctime: 9}, Filename: "/bin/x", Interp: "/bin/x",
+		File: event.FileID{Dev: 5, Inode: 6, Size: 7, Mtime: 8, Ctime: 9, Generation: 10, HasGeneration: true}, Filename: "/bin/x", Interp: "/bin/x",
 		Comm: "sixteen-bytes-xx", Args: []string{"x", "", "a b", "cut"}, ArgsCut: true}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("exec record (-want +got):\n%s", diff)

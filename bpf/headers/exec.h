@@ -44,6 +44,8 @@ static __always_inline void fill_file(struct exec_record *r, struct inode *inode
 	r->file.size = inode->i_size;
 	r->file.mtime = inode_mtime(inode);
 	r->file.ctime = inode_ctime(inode);
+	r->file.generation = inode->i_generation;
+	r->file.pad = 0;
 	r->nlink = inode->i_nlink;
 	/* memfd: on the kernel's own tmpfs mount, which has no path */
 	if (!r->nlink && sb->s_flags & SB_KERNMOUNT && sb->s_magic == TMPFS_MAGIC)

@@ -177,6 +177,7 @@ struct inode {
 	struct super_block *i_sb;
 	unsigned long i_ino;
 	unsigned int i_nlink;
+	__u32 i_generation;
 	long long i_size;
 	long long i_mtime_sec; /* since 6.12 */
 	long long i_ctime_sec;

@@ -115,6 +115,8 @@ struct file_id {
 	__s64 size;
 	__s64 mtime;
 	__s64 ctime;
+	__u32 generation; /* i_generation */
+	__u32 pad;
 };
 
 /* struct exec_record.flags */

@@ -25,6 +25,10 @@ type FileID struct {
 	Size  int64
 	Mtime int64 // ns since 1970
 	Ctime int64 // ns since 1970
+	// Generation is i_generation, which most file systems change whenever they
+	// give an inode number to another file; valid when HasGeneration is set.
+	Generation    uint32
+	HasGeneration bool
 }
 
 // IsZero reports whether f names nothing.
