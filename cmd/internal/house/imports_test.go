@@ -36,9 +36,11 @@ var mayImport = map[string][]string{
 	"policy/rego":          {"monitor/event", "policy/rule"},
 	"policy/table":         {"monitor/event", "policy/rule"},
 	"policy/history":       {"monitor/event", "policy/rule", "policy/rego", "policy/table"},
-	"policy/lint":          {"monitor/event", "policy/rule", "policy/rego", "policy/table"},
+	"policy/lint":          {"monitor/event", "policy/rule", "policy/rego", "policy/table", "policy/report"},
+	// What lint and suite found, in the formats of people and of CI machines.
+	"policy/report": {"policy/rule"},
 	// Runs the tests that stand beside the rules, and what they cover.
-	"policy/suite": {"monitor/event", "policy/rule", "policy/rego", "policy/table"},
+	"policy/suite": {"monitor/event", "policy/rule", "policy/rego", "policy/table", "policy/report"},
 	// Says why a decision is what it is, from the second opinion's matching.
 	"policy/explain": {"monitor/event", "policy/rule", "policy/table"},
 	// Reads the rules of other products.
