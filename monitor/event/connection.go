@@ -108,6 +108,7 @@ type Connection struct {
 	Cookie    uint64
 	NetNS     uint32
 	UID       uint32 // of the actor at the time
+	User      string // account name of UID at the time, "" unknown
 	Cgroup    Cgroup
 	Novelty   []string
 	Decision  Decision

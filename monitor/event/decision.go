@@ -1,5 +1,7 @@
 package event
 
+import "time"
+
 // Action is what policy wants or what happened.
 type Action uint8
 
@@ -40,4 +42,22 @@ type Decision struct {
 	Rule     string   // id of the winner, "" if no rule matched
 	Matches  []string // ids of all matching rules
 	Revision string   // of the rule set
+	Reason   string   // of the winner
+	Pos      string   // of the winner, file:line; "" if no rule matched
+	Capped   bool     // Action is milder than Would because of Mode
+	// Provisional says that a fact was still being looked for: another decision
+	// follows if it arrives.
+	Provisional bool
+	// Error is the short, constant name of what the evaluator could not do
+	// ("evaluator_error"), "" when it answered; Would is the fall-back then.
+	Error string
+	At    time.Time // when it was made; zero: never
+	// Input is the digest of the facts that it was made from (policy/history's
+	// Digest), 0 when none was made. The record replays a decision only if the
+	// facts that it kept have this digest.
+	Input uint64
+	// Previous is the first decision of a connection whose facts arrived later
+	// and led to another one; nil when this is the first. Its own Previous, At
+	// and Input are not recorded.
+	Previous *Decision
 }

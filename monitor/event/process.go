@@ -69,6 +69,9 @@ type Executable struct {
 	File   FileID
 	SHA256 Digest
 	Reason HashReason
+	// Package owns the file: NAME, "modified:NAME" when the file is not the one
+	// that was installed, "none"; "" is not known.
+	Package string
 }
 
 // Script is the program that an interpreter runs: the file behind "#!" or the
@@ -99,6 +102,7 @@ type Process struct {
 	Args       []string
 	ArgsCut    bool // Args were longer than the bound
 	UID        uint32
+	User       string // account name of UID when the image was first seen, "" unknown
 	GID        uint32
 	Cgroup     Cgroup
 	NetNS      uint32 // inode numbers of the namespaces, as lsns(8) shows them

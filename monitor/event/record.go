@@ -17,6 +17,12 @@ type Record struct {
 	Matches      []string   `json:"matches"`
 	Mode         string     `json:"mode"`
 	Revision     string     `json:"revision"`
+	Reason       string     `json:"reason,omitempty"`
+	Position     string     `json:"position,omitempty"` // of the rule that won, file:line
+	Capped       bool       `json:"capped,omitempty"`
+	Provisional  bool       `json:"provisional,omitempty"`
+	Error        string     `json:"error,omitempty"`    // of the evaluator
+	Previous     string     `json:"previous,omitempty"` // what the rules said before a fact arrived
 	PID          uint32     `json:"pid"`
 	Ancestor                // of the process itself
 	Parent       *Ancestor  `json:"parent"`
@@ -59,6 +65,7 @@ type Ancestor struct {
 	Cmdline    string `json:"cmdline"`
 	SHA256     string `json:"sha256"`
 	HashReason string `json:"sha256_reason,omitempty"` // why sha256 is empty
+	Package    string `json:"package,omitempty"`       // that owns exe
 }
 
 // NewAncestor flattens p; nil stays nil.
@@ -67,7 +74,7 @@ func NewAncestor(p *Process) *Ancestor {
 		return nil
 	}
 	a := &Ancestor{Exe: p.Executable.Path, ExeView: p.Executable.View, ExeKind: p.Executable.Kind.String(),
-		Name: p.Name, Cmdline: p.Cmdline(), SHA256: p.Executable.SHA256.String()}
+		Name: p.Name, Cmdline: p.Cmdline(), SHA256: p.Executable.SHA256.String(), Package: p.Executable.Package}
 	if a.SHA256 == "" {
 		a.HashReason = p.Executable.Reason.String()
 	}
@@ -77,16 +84,23 @@ func NewAncestor(p *Process) *Ancestor {
 // MaxAncestors bounds the lineage that is recorded, the process itself not counted.
 const MaxAncestors = 16
 
-// NewRecord flattens c. The user's name is looked up by the caller, which may
-// read the user database; this package may not.
+// NewRecord flattens c. A user's name that c does not have is looked up by the
+// caller, which may read the user database; this package may not.
 func NewRecord(c *Connection, user func(uid uint32) string) Record {
 	r := Record{Time: wallUTC(c.Opened), Last: wallUTC(c.Last), Action: c.Decision.Action.String(), Would: c.Decision.Would.String(),
 		Rule: c.Decision.Rule, Matches: nonNil(c.Decision.Matches), Mode: c.Decision.Mode.String(), Revision: c.Decision.Revision,
-		UID: c.UID, User: user(c.UID), Container: c.Cgroup.Container, Cgroup: c.Cgroup.Path, Unit: c.Cgroup.Unit, NetNS: c.NetNS,
+		Reason: c.Decision.Reason, Position: c.Decision.Pos, Capped: c.Decision.Capped, Provisional: c.Decision.Provisional, Error: c.Decision.Error,
+		UID: c.UID, User: c.User, Container: c.Cgroup.Container, Cgroup: c.Cgroup.Path, Unit: c.Cgroup.Unit, NetNS: c.NetNS,
 		Direction: c.Direction.String(), Family: FamilyName(c.Family), Proto: ProtoName(c.Family, c.Proto),
 		LAddr: addrString(c.Local.Addr()), LPort: c.Local.Port(), RAddr: addrString(c.Remote.Addr()), RPort: c.Remote.Port(),
 		Domain: c.Name.Domain, DomainSource: c.Name.Source.String(), SNI: c.Name.SNI, Country: c.Country,
 		Sent: c.Sent, Received: c.Received, Packets: c.Packets, Result: c.Result.String(), Existing: c.Existing, Novelty: nonNil(c.Novelty)}
+	if c.Decision.Previous != nil {
+		r.Previous = c.Decision.Previous.Would.String()
+	}
+	if r.User == "" {
+		r.User = user(c.UID)
+	}
 	if !c.Name.At.IsZero() {
 		r.DomainAge = max(0, c.Opened.Sub(c.Name.At).Seconds())
 	}
