@@ -3,6 +3,8 @@ package rule
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"snitch/monitor/event"
@@ -128,4 +130,34 @@ type Module struct {
 	File   string // relative to the directory of rules
 	Source []byte
 	Test   bool // named *_test.rego
+}
+
+// NewSet makes a set of parts that it then owns: it sorts them by ID and fills
+// Revision, unless the caller sets another one. Every ID must be unique.
+func NewSet(rules []Rule, confine []Confine, lists []*List, modules []Module) *Set {
+	slices.SortFunc(rules, func(a, b Rule) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(confine, func(a, b Confine) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(modules, func(a, b Module) int { return strings.Compare(a.File, b.File) })
+	s := &Set{Rules: rules, Confine: confine, Lists: make(map[string]*List, len(lists)), Modules: modules}
+	for _, l := range lists {
+		s.Lists[l.Name] = l
+	}
+	return s
+}
+
+// IsZero reports whether m has no condition: it matches everything.
+func (m Match) IsZero() bool {
+	return m.Process == nil && m.From == nil && m.To == nil && len(m.Direction) == 0 && len(m.Novelty) == 0
+}
+
+// IsZero reports whether p has no condition.
+func (p ProcessMatch) IsZero() bool {
+	return len(p.Exe) == 0 && len(p.Kind) == 0 && len(p.SHA256) == 0 && len(p.Name) == 0 && len(p.Script) == 0 &&
+		len(p.ScriptSHA256) == 0 && len(p.Cmdline) == 0 && len(p.User) == 0 && len(p.UID) == 0 && len(p.Cgroup) == 0 &&
+		len(p.Unit) == 0 && len(p.Container) == 0 && len(p.Package) == 0 && p.Parent == nil && p.Ancestor == nil
+}
+
+// IsZero reports whether e has no condition.
+func (e EndpointMatch) IsZero() bool {
+	return len(e.Host) == 0 && len(e.Port) == 0 && len(e.Proto) == 0 && len(e.Scope) == 0 && len(e.Country) == 0
 }

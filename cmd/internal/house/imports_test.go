@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 	"monitor/notify":       {"monitor/event", "monitor/store"},
 	"monitor/export":       {"monitor/event", "monitor/store"},
 	"policy/rule":          {"monitor/event"},
+	"policy/rule/ruletest": {"monitor/event", "policy/rule"}, // tests only
 	"policy/rego":          {"monitor/event", "policy/rule"},
 	"policy/table":         {"monitor/event", "policy/rule"},
 	"policy/history":       {"monitor/event", "policy/rule", "policy/rego", "policy/table"},
