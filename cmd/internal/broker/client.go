@@ -159,8 +159,18 @@ func (h *Helper) Close() error {
 	return err
 }
 
-// Start starts a helper. The caller closes it.
+// Start starts a helper of a kind that is not per user. The caller closes it.
 func (c *Client) Start(ctx context.Context, kind Kind) (*Helper, error) {
+	return c.start(ctx, kind, 0)
+}
+
+// StartFor starts a helper that runs as uid: a person who is logged in, or the
+// broker refuses. The caller closes it.
+func (c *Client) StartFor(ctx context.Context, kind Kind, uid uint32) (*Helper, error) {
+	return c.start(ctx, kind, uid)
+}
+
+func (c *Client) start(ctx context.Context, kind Kind, uid uint32) (*Helper, error) {
 	if !kind.valid() {
 		return nil, fmt.Errorf("start helper %q: no such kind", string(kind))
 	}
@@ -174,7 +184,7 @@ func (c *Client) Start(ctx context.Context, kind Kind) (*Helper, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start helper %s: %w", kind, err)
 	}
-	id, r, err := c.ask(ctx, kind, theirs)
+	id, r, err := c.ask(ctx, kind, uid, theirs)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start helper %s: %w", kind, err), conn.Close())
 	}
@@ -182,7 +192,7 @@ func (c *Client) Start(ctx context.Context, kind Kind) (*Helper, error) {
 }
 
 // ask sends a start and waits for its answer.
-func (c *Client) ask(ctx context.Context, kind Kind, theirs *os.File) (uint32, *running, error) {
+func (c *Client) ask(ctx context.Context, kind Kind, uid uint32, theirs *os.File) (uint32, *running, error) {
 	r := &running{kind: kind, started: make(chan error, 1), exited: make(chan struct{})}
 	c.mu.Lock()
 	c.nextID++
@@ -190,7 +200,7 @@ func (c *Client) ask(ctx context.Context, kind Kind, theirs *os.File) (uint32, *
 	c.running[id] = r
 	c.starts++
 	c.mu.Unlock()
-	err := c.send(request{Op: opStart, ID: id, Kind: kind}, theirs)
+	err := c.send(request{Op: opStart, ID: id, Kind: kind, UID: uid}, theirs)
 	if err == nil {
 		select {
 		case err = <-r.started:

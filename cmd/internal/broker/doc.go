@@ -10,7 +10,9 @@
 // no_new_privs, and starts helpers of a fixed list of kinds; nobody can ask it
 // for a command. A helper is again the same binary, as an unprivileged user,
 // without capabilities, groups or environment, bounded by resource limits, and
-// talks to the core over one descriptor that the core passed along. The end of
+// talks to the core over one descriptor that the core passed along. The user is
+// the one of Config, and for what must happen on a person's desktop that
+// person, who has to be logged in: the broker looks for itself. The end of
 // the socket ends the broker, and the broker's end ends its helpers.
 //
 // Start, Seal and Client belong to the core; Serve is the broker; Helper is the

@@ -47,6 +47,13 @@ func RunHelper(ctx context.Context, args []string, works map[Kind]Work) error {
 			return err
 		}
 	}
+	if kind.perUser() {
+		// Its user owns the process, and could otherwise trace it and speak to the
+		// core in its place.
+		if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+			return fmt.Errorf("forbid tracing: %w", err)
+		}
+	}
 	if err := Seal(); err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	case "broker":
 		err = Serve(os.Args[2:], []string{"helper"})
 	case "helper":
-		err = RunHelper(context.Background(), os.Args[2:], map[Kind]Work{ReverseDNS: talk})
+		err = RunHelper(context.Background(), os.Args[2:], map[Kind]Work{ReverseDNS: talk, Notify: talk})
 	case "sealed":
 		err = sealedProcess(os.Stdout)
 	case "core":

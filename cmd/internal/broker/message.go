@@ -12,11 +12,18 @@ import (
 // something else would be a way to become another user.
 type Kind string
 
-// ReverseDNS looks up the names of addresses, labelled as a last resort.
-const ReverseDNS Kind = "reverse-dns"
+// The kinds of helpers.
+const (
+	ReverseDNS Kind = "reverse-dns" // looks up the names of addresses, labelled as a last resort
+	Notify     Kind = "notify"      // shows notifications on one user's desktop, as that user
+)
 
 // Kinds lists every kind of helper.
-func Kinds() []Kind { return []Kind{ReverseDNS} }
+func Kinds() []Kind { return []Kind{ReverseDNS, Notify} }
+
+// perUser says that a helper of this kind runs as a user who is logged in and
+// not as the one of Config.
+func (k Kind) perUser() bool { return k == Notify }
 
 func (k Kind) valid() bool {
 	for _, known := range Kinds() {
@@ -35,6 +42,7 @@ type request struct {
 	Op   string `json:"op"` // start or stop
 	ID   uint32 `json:"id"` // chosen by the core, not used before
 	Kind Kind   `json:"kind,omitempty"`
+	UID  uint32 `json:"uid,omitempty"` // of kinds that are per user, and of no other
 }
 
 // answer is what the broker tells: that it serves, the answer to a start, and

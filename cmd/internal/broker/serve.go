@@ -15,7 +15,7 @@ import (
 
 // Bounds of what the core may ask for.
 const (
-	maxHelpers      = 8 // at a time
+	maxHelpers      = 16 // at a time
 	maxStarts       = 30
 	maxStartsPeriod = time.Minute
 	socketFD        = 3 // where spawn put it
@@ -132,6 +132,10 @@ func (s *server) start(req request, passed int) (int, error) {
 	if passed < 0 {
 		return 0, errors.New("a start carries one descriptor")
 	}
+	user, err := s.runsAs(req)
+	if err != nil {
+		return 0, err
+	}
 	if err := s.admit(req.ID, time.Now()); err != nil {
 		return 0, err
 	}
@@ -140,7 +144,7 @@ func (s *server) start(req request, passed int) (int, error) {
 		Dir: "/", Env: helperEnvironment,
 		Files: []uintptr{uintptr(passed), uintptr(passed), 2},
 		Sys: &syscall.SysProcAttr{
-			Credential: &syscall.Credential{Uid: s.user.UID, Gid: s.user.GID},
+			Credential: &syscall.Credential{Uid: user.UID, Gid: user.GID},
 			Pdeathsig:  syscall.SIGKILL,
 		},
 	})
