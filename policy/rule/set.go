@@ -161,3 +161,6 @@ func (p ProcessMatch) IsZero() bool {
 func (e EndpointMatch) IsZero() bool {
 	return len(e.Host) == 0 && len(e.Port) == 0 && len(e.Proto) == 0 && len(e.Scope) == 0 && len(e.Country) == 0
 }
+
+// Short is file:line, as the record keeps it.
+func (p Position) Short() string { return fmt.Sprintf("%s:%d", p.File, p.Line) }
