@@ -76,7 +76,7 @@ func (s *Set) Combine(v Votes, now time.Time) Decision {
 		}
 	}
 	for _, id := range v.Rules {
-		if r := s.rule(id); r != nil && !expired(r.Expires, now) {
+		if r := s.Rule(id); r != nil && !expired(r.Expires, now) {
 			add(Matched{ID: r.ID, Action: r.Action, Mode: r.Mode, Reason: r.Reason, Pos: r.Pos})
 			allowed = allowed || r.Action == event.ActionAllow && r.Mode == event.ModeEnforce
 		}
@@ -86,7 +86,7 @@ func (s *Set) Combine(v Votes, now time.Time) Decision {
 		allowed = allowed || c.Action == event.ActionAllow
 	}
 	for _, id := range v.Confine {
-		if c := s.confine(id); c != nil && !allowed && !expired(c.Expires, now) {
+		if c := s.Confined(id); c != nil && !allowed && !expired(c.Expires, now) {
 			reason := c.Reason
 			if reason == "" {
 				reason = ReasonConfined
@@ -133,7 +133,8 @@ func (s *Set) nextExpiry(now time.Time) (next time.Time) {
 	return next
 }
 
-func (s *Set) rule(id string) *Rule {
+// Rule returns the rule with this id, nil if there is none.
+func (s *Set) Rule(id string) *Rule {
 	i, ok := slices.BinarySearchFunc(s.Rules, id, func(r Rule, id string) int { return strings.Compare(r.ID, id) })
 	if !ok {
 		return nil
@@ -141,7 +142,8 @@ func (s *Set) rule(id string) *Rule {
 	return &s.Rules[i]
 }
 
-func (s *Set) confine(id string) *Confine {
+// Confined returns the confine entry with this id, nil if there is none.
+func (s *Set) Confined(id string) *Confine {
 	i, ok := slices.BinarySearchFunc(s.Confine, id, func(c Confine, id string) int { return strings.Compare(c.ID, id) })
 	if !ok {
 		return nil
