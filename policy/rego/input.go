@@ -1,0 +1,193 @@
+package rego
+
+import (
+	"sync"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"snitch/monitor/event"
+	"snitch/policy/rule"
+)
+
+// Keys of the input, interned once.
+var (
+	keyProcess   = ast.StringTerm("process")
+	keyAncestors = ast.StringTerm("ancestors")
+	keyDirection = ast.StringTerm("direction")
+	keyProto     = ast.StringTerm("proto")
+	keyFrom      = ast.StringTerm("from")
+	keyTo        = ast.StringTerm("to")
+	keyNovelty   = ast.StringTerm("novelty")
+	keyHosts     = ast.StringTerm("hosts")
+	keyTrusted   = ast.StringTerm("trusted")
+	keyPort      = ast.StringTerm("port")
+	keyPorts     = ast.StringTerm("ports")
+	keyScope     = ast.StringTerm("scope")
+	keyCountry   = ast.StringTerm("country")
+	keyMatching  = ast.StringTerm("matching")
+	keyKind      = ast.StringTerm("kind")
+	keySHA256    = ast.StringTerm("sha256")
+	keyScriptSHA = ast.StringTerm("script_sha256")
+	keyUser      = ast.StringTerm("user")
+	keyUID       = ast.StringTerm("uid")
+	keyOfField   = func() (keys [fieldCount]*ast.Term) {
+		for f, key := range fieldKeys {
+			keys[f] = ast.StringTerm(key)
+		}
+		return keys
+	}()
+)
+
+// inputs makes the input document of facts: what the module compares itself,
+// and the texts of the conditions that Go found to hold. It is safe for
+// concurrent use.
+type inputs struct {
+	conditions *conditions
+	subjects   subjectCache
+}
+
+// input is the document for one connection.
+func (in *inputs) input(f *rule.Facts) ast.Value {
+	items := make([][2]*ast.Term, 0, 7)
+	items = append(items, ast.Item(keyProcess, in.subject(&f.Process)))
+	if len(f.Ancestors) > 0 {
+		above := make([]*ast.Term, len(f.Ancestors))
+		for i := range f.Ancestors {
+			above[i] = in.subject(&f.Ancestors[i])
+		}
+		items = append(items, ast.Item(keyAncestors, ast.ArrayTerm(above...)))
+	}
+	if f.Direction != 0 {
+		items = append(items, ast.Item(keyDirection, ast.InternedTerm(f.Direction.String())))
+	}
+	items = text(items, keyProto, f.Proto)
+	items = append(items, ast.Item(keyFrom, in.endpoint(&f.From)), ast.Item(keyTo, in.endpoint(&f.To)))
+	if len(f.Novelty) > 0 {
+		terms := make([]*ast.Term, len(f.Novelty))
+		for i, n := range f.Novelty {
+			terms[i] = ast.StringTerm(n.String())
+		}
+		items = append(items, ast.Item(keyNovelty, ast.SetTerm(terms...)))
+	}
+	return ast.NewObject(items...)
+}
+
+// text adds a fact that is known.
+func text(items [][2]*ast.Term, key *ast.Term, value string) [][2]*ast.Term {
+	if value == "" {
+		return items
+	}
+	return append(items, ast.Item(key, ast.StringTerm(value)))
+}
+
+// endpoint is the object of one end.
+func (in *inputs) endpoint(e *rule.Endpoint) *ast.Term {
+	var buffer [16]*ast.Term
+	items := make([][2]*ast.Term, 0, 6)
+	believed := in.conditions.hosts.matchAddr(e.Addr, buffer[:0])
+	hosts := believed[:len(believed):len(believed)]
+	for i := range e.Names {
+		n := &e.Names[i]
+		if n.Trusted {
+			believed = in.conditions.hosts.matchName(n.Domain, believed)
+		}
+		hosts = in.conditions.hosts.matchName(n.Domain, hosts)
+	}
+	items = set(items, keyHosts, hosts)
+	items = set(items, keyTrusted, believed)
+	if e.HasPort {
+		items = append(items, ast.Item(keyPort, ast.InternedTerm(int(e.Port))))
+		items = set(items, keyPorts, in.conditions.ports.match(uint32(e.Port), nil))
+	}
+	if scope := rule.ScopeOf(e.Addr); scope != rule.ScopeInvalid {
+		items = append(items, ast.Item(keyScope, ast.InternedTerm(scope.String())))
+	}
+	items = text(items, keyCountry, e.Country)
+	return ast.ObjectTerm(items...)
+}
+
+// set adds a set that is not empty.
+func set(items [][2]*ast.Term, key *ast.Term, terms []*ast.Term) [][2]*ast.Term {
+	if len(terms) == 0 {
+		return items
+	}
+	return append(items, ast.Item(key, ast.SetTerm(terms...)))
+}
+
+// subject is the object of one process.
+func (in *inputs) subject(s *rule.Subject) *ast.Term {
+	if t := in.subjects.get(s); t != nil {
+		return t
+	}
+	t := in.newSubject(s)
+	in.subjects.put(s, t)
+	return t
+}
+
+func (in *inputs) newSubject(s *rule.Subject) *ast.Term {
+	items := make([][2]*ast.Term, 0, 16)
+	var holds []*ast.Term
+	for f, value := range subjectTexts(s) {
+		items = text(items, keyOfField[f], value)
+		holds = in.conditions.patterns[f].match(value, holds)
+	}
+	if s.Kind != 0 {
+		items = text(items, keyKind, s.Kind.String())
+	}
+	items = text(items, keySHA256, s.SHA256.String())
+	items = text(items, keyScriptSHA, s.ScriptSHA256.String())
+	items = text(items, keyUser, s.User)
+	if s.HasUID {
+		items = append(items, ast.Item(keyUID, ast.UIntNumberTerm(uint64(s.UID))))
+		holds = in.conditions.uids.match(s.UID, holds)
+	}
+	items = set(items, keyMatching, holds)
+	return ast.ObjectTerm(items...)
+}
+
+// subjectTexts are the facts that patterns are matched against.
+func subjectTexts(s *rule.Subject) [fieldCount]string {
+	texts := [fieldCount]string{fieldExe: s.Exe, fieldName: s.Name, fieldScript: s.Script, fieldCmdline: s.Cmdline,
+		fieldCgroup: s.Cgroup, fieldUnit: s.Unit, fieldContainer: s.Container, fieldPackage: s.Package}
+	if s.Kind == event.ExecutableFile {
+		texts[fieldFile] = s.Exe // a path of another view does not begin with a slash
+	}
+	return texts
+}
+
+// maxSubjects bounds the objects that are kept; a process makes many
+// connections, and its parents stand above many others.
+const maxSubjects = 4096
+
+// subjectCache keeps the objects of subjects, in two generations: what was not
+// used while the younger one filled up is forgotten.
+type subjectCache struct {
+	mu         sync.Mutex // guards all below
+	young, old map[rule.Subject]*ast.Term
+}
+
+func (c *subjectCache) get(s *rule.Subject) *ast.Term {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t := c.young[*s]; t != nil {
+		return t
+	}
+	t := c.old[*s]
+	if t != nil {
+		c.keep(s, t)
+	}
+	return t
+}
+
+func (c *subjectCache) put(s *rule.Subject, t *ast.Term) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.keep(s, t)
+}
+
+func (c *subjectCache) keep(s *rule.Subject, t *ast.Term) {
+	if c.young == nil || len(c.young) >= maxSubjects/2 {
+		c.young, c.old = make(map[rule.Subject]*ast.Term, 64), c.young
+	}
+	c.young[*s] = t
+}
