@@ -169,6 +169,13 @@ func (t *connections) touch(row *connection) {
 	}
 }
 
+// touchAll marks every row.
+func (t *connections) touchAll() {
+	for _, row := range t.rows {
+		t.touch(row)
+	}
+}
+
 // endSocket ends every row of the socket: other processes and other peers used
 // it too, and what became of the socket became of their share in it.
 func (t *connections) endSocket(row *connection, at time.Time) {

@@ -127,6 +127,25 @@ func TestConnectionsEmpty(t *testing.T) {
 	}
 }
 
+// TestRepublish checks that every open row is handed over again, once.
+func TestRepublish(t *testing.T) {
+	table, now := newConnections(100), time.Unix(1000, 0)
+	for i := range 10 {
+		table.add(&event.Flow{FlowKey: event.FlowKey{Cookie: uint64(i + 1), Kind: event.FlowConnect}}, &clock{})
+	}
+	taken(table, now)
+	if got := taken(table, now); len(got) != 0 {
+		t.Fatalf("%d rows came without a change", len(got))
+	}
+	table.touchAll()
+	if got := taken(table, now); len(got) != 10 {
+		t.Fatalf("got %d rows, want all 10", len(got))
+	}
+	if got := taken(table, now); len(got) != 0 {
+		t.Fatalf("%d rows came twice", len(got))
+	}
+}
+
 // TestPendingDigestHoldsRow checks that an ended row waits for its digest, is
 // told of it, and does not wait for ever.
 func TestPendingDigestHoldsRow(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"snitch/bpf"
@@ -56,6 +57,7 @@ type Monitor struct {
 	flows []event.Flow
 	lost  []event.Loss // of known processes, for the next batch
 	wake  bool         // the kernel asked for an early drain
+	again atomic.Bool  // hand over every open row, changed or not
 
 	mu    sync.Mutex
 	stats Stats
@@ -158,6 +160,9 @@ func (m *Monitor) turn() error {
 		return err
 	}
 	m.factsArrived()
+	if m.again.Swap(false) {
+		m.conns.touchAll()
+	}
 	m.publish(now)
 	m.deps.Processes.Expire(boot)
 	m.count(began)
@@ -228,6 +233,10 @@ func (m *Monitor) publish(now time.Time) {
 		m.deps.Sink(Batch{Time: now, Connections: rows})
 	})
 }
+
+// Republish makes the next turn hand over every open connection: policy has
+// changed. Safe for concurrent use.
+func (m *Monitor) Republish() { m.again.Store(true) }
 
 // upkeep ends idle rows and drops old names.
 func (m *Monitor) upkeep() {

@@ -130,7 +130,7 @@ func (d *daemon) openFacts(context.Context) (err error) {
 		return fmt.Errorf("prepare hashing: %w", err)
 	}
 	d.closers = append(d.closers, d.hasher.Close)
-	d.table, err = process.New(process.Config{}, process.Deps{Hasher: d.hasher, Log: d.log.With("component", "process"), Loss: d.losses.Count})
+	d.table, err = process.New(process.Config{}, process.Deps{Hasher: d.hasher, Log: d.log.With("component", "process"), Loss: d.losses.Count, User: d.users.name})
 	if err != nil {
 		return fmt.Errorf("prepare process table: %w", err)
 	}
@@ -160,7 +160,9 @@ func (d *daemon) openControl(context.Context) error {
 // with a flush then misses nothing.
 func (d *daemon) publish(b monitor.Batch) {
 	for i := range b.Connections {
-		b.Connections[i].Decision.Mode = event.ModeAudit // there is no policy engine to say so
+		c := &b.Connections[i]
+		c.User = d.users.name(c.UID)
+		c.Decision.Mode = event.ModeAudit // there is no policy engine to say so
 	}
 	slices.SortFunc(b.Connections, func(x, y event.Connection) int { return x.Opened.Compare(y.Opened) })
 	d.store.Append(store.Batch(b))

@@ -36,6 +36,7 @@ type Deps struct {
 	Hasher Hasher                        // required
 	Log    *slog.Logger                  // nil: silent
 	Loss   func(event.LossCause, uint64) // called with the table locked: must not call back; nil: not counted
+	User   func(uid uint32) string       // names a user, from memory as a rule; called as Loss is; nil: nobody has a name
 }
 
 // Table is the table of processes. Its methods may be called from any
@@ -45,6 +46,7 @@ type Table struct {
 	hasher       Hasher
 	log          *slog.Logger
 	loss         func(event.LossCause, uint64)
+	user         func(uint32) string
 	max          int
 	grace        uint64 // ns
 	booted       time.Time
@@ -73,7 +75,7 @@ func New(cfg Config, deps Deps) (*Table, error) {
 	if deps.Hasher == nil {
 		return nil, errors.New("make process table: no hasher")
 	}
-	t := &Table{hasher: deps.Hasher, log: deps.Log, loss: deps.Loss, max: cfg.MaxProcesses, grace: uint64(cfg.Grace),
+	t := &Table{hasher: deps.Hasher, log: deps.Log, loss: deps.Loss, user: deps.User, max: cfg.MaxProcesses, grace: uint64(cfg.Grace),
 		interpreters: interpreters(), guard: newGuard(), buf: make([]byte, maxStat), images: map[event.ProcessID]*image{},
 		current: map[uint32]*image{}, announced: map[*image]struct{}{}}
 	if t.log == nil {
@@ -81,6 +83,9 @@ func New(cfg Config, deps Deps) (*Table, error) {
 	}
 	if t.loss == nil {
 		t.loss = func(event.LossCause, uint64) {}
+	}
+	if t.user == nil {
+		t.user = func(uint32) string { return "" }
 	}
 	if t.max == 0 {
 		t.max = DefaultMaxProcesses
