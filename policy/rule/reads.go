@@ -128,12 +128,11 @@ func (r *Reads) AppendPeers(to []byte, f *Facts) []byte {
 	return r.To.append(to, &f.To)
 }
 
-// Input names what a decision saw: the first half of a SHA-256 over the read
+// Input names what a decision saw: the first 8 bytes of a SHA-256 over the read
 // facts. With the same rules, the same input has the same decision.
-func (r *Reads) Input(f *Facts) (id [16]byte) {
+func (r *Reads) Input(f *Facts) uint64 {
 	sum := sha256.Sum256(r.AppendPeers(r.AppendSubjects([]byte{InputVersion}, f), f))
-	copy(id[:], sum[:])
-	return id
+	return binary.BigEndian.Uint64(sum[:])
 }
 
 // InputVersion is the version of the form of AppendSubjects and AppendPeers.
