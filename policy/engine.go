@@ -1,0 +1,156 @@
+package policy
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"snitch/monitor/event"
+	"snitch/policy/rule"
+)
+
+// Config is what an Engine can be told.
+type Config struct {
+	Mode event.Mode // of the daemon: caps what decisions may do
+}
+
+// History answers what the record knew before a connection, and remembers it.
+// It is asked once a connection, before its decision.
+type History interface {
+	// Novelty names what is new about c; final says that every fact of it is
+	// there. Names are those of rule.Novelty.
+	Novelty(c *event.Connection, final bool) []string
+}
+
+// Deps are what an Engine asks.
+type Deps struct {
+	History History // nil: nothing is new
+	Log     *slog.Logger
+	Now     func() time.Time // nil: Clock
+}
+
+// Engine decides connections by the policy that it holds. Decide and Stats are
+// safe for concurrent use; the ledger's methods are for one goroutine.
+type Engine struct {
+	cfg    Config
+	deps   Deps
+	policy atomic.Pointer[Policy]
+	ledger *ledger
+
+	mu    sync.Mutex
+	stats Stats
+}
+
+// Stats are counters since the engine was made.
+type Stats struct {
+	Evaluated uint64        // decisions that OPA made
+	Errors    uint64        // of these, that ended in the fall-back
+	Undecided uint64        // rows that nobody will decide any more
+	Late      int           // rows that wait for their decision
+	Spent     time.Duration // in OPA
+	Slowest   time.Duration
+	Hits      uint64 // of the cache of the present policy
+	Misses    uint64
+	Cached    int
+}
+
+// New makes an engine that holds no policy yet: until Use, decisions are
+// ActionNone.
+func New(cfg Config, deps Deps) *Engine {
+	if deps.Now == nil {
+		deps.Now = NewClock().Now
+	}
+	return &Engine{cfg: cfg, deps: deps, ledger: newLedger()}
+}
+
+// Use makes p the policy of every decision from now on. Decisions under way end
+// by the one that they began with.
+func (e *Engine) Use(p *Policy) { e.policy.Store(p) }
+
+// Policy is the one in use, nil before the first.
+func (e *Engine) Policy() *Policy { return e.policy.Load() }
+
+// Decide answers for c, waiting for OPA if it must: the decision, and how the
+// record keeps it.
+func (e *Engine) Decide(ctx context.Context, c *event.Connection) (rule.Decision, event.Decision) {
+	p := e.policy.Load()
+	if p == nil {
+		return rule.Decision{Action: event.ActionNone}, event.Decision{}
+	}
+	s := e.cached(p, c)
+	if s == nil {
+		s = e.evaluate(ctx, p, c)
+	}
+	return s.decision, s.recorded
+}
+
+// cached returns the decision if it is known, else nil.
+func (e *Engine) cached(p *Policy, c *event.Connection) *seen {
+	if p.reads.Novelty && len(c.Novelty) > 0 {
+		return nil
+	}
+	s := p.cache.get(e.key(p, c))
+	if s == nil || !s.decision.Until.IsZero() && !e.deps.Now().Before(s.decision.Until) {
+		return nil
+	}
+	return s
+}
+
+// key is the cache key of c. Facts of the process are made once a process; the
+// others are few.
+func (e *Engine) key(p *Policy, c *event.Connection) key {
+	cache := p.cache
+	who := subjectKey{c.Process, c.Cgroup.ID, c.UID}
+	subject, ok := cache.subject(who)
+	var buffer [keyBufferLen]byte
+	if !ok {
+		facts := Facts(c)
+		subject = cache.sum(p.reads.AppendSubjects(buffer[:0], &facts))
+		cache.putSubject(who, subject)
+	}
+	facts := rule.Facts{Direction: c.Direction, Proto: protocol(c)}
+	ends(&facts, c)
+	peers := cache.sum(p.reads.AppendPeers(buffer[:0], &facts))
+	return key{subject[0] ^ rotate(peers[0]), subject[1] ^ rotate(peers[1])}
+}
+
+// rotate keeps equal halves from cancelling each other out.
+func rotate(v uint64) uint64 { return v<<23 | v>>41 }
+
+// evaluate asks OPA and keeps the answer.
+func (e *Engine) evaluate(ctx context.Context, p *Policy, c *event.Connection) *seen {
+	cache := p.cache
+	facts := Facts(c)
+	began := time.Now()
+	s := &seen{decision: p.Decide(ctx, &facts, e.deps.Now())}
+	s.recorded = recorded(&s.decision, e.cfg.Mode, p.reads.Input(&facts))
+	e.count(time.Since(began), s.decision.Error != "")
+	if s.decision.Cacheable && (!p.reads.Novelty || len(c.Novelty) == 0) {
+		cache.put(e.key(p, c), s)
+	}
+	return s
+}
+
+func (e *Engine) count(took time.Duration, failed bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stats.Evaluated++
+	e.stats.Spent += took
+	e.stats.Slowest = max(e.stats.Slowest, took)
+	if failed {
+		e.stats.Errors++
+	}
+}
+
+// Stats is a copy of the counters.
+func (e *Engine) Stats() Stats {
+	e.mu.Lock()
+	s := e.stats
+	e.mu.Unlock()
+	if p := e.policy.Load(); p != nil {
+		s.Hits, s.Misses, s.Cached = p.cache.stats()
+	}
+	return s
+}

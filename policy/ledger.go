@@ -1,0 +1,239 @@
+package policy
+
+import (
+	"context"
+	"time"
+
+	"snitch/monitor/event"
+	"snitch/policy/rule"
+)
+
+// How much of the monitor's time OPA may take: decisions that do not fit wait
+// for the next batch, rows never do.
+const (
+	share    = 4 // one part in four of the time that passes
+	allowed  = 200 * time.Millisecond
+	maxLate  = 65536 // rows that wait for their decision
+	lateWork = 4096  // of them in one batch
+)
+
+// Outcome is what a batch led to, for the record.
+type Outcome struct {
+	Late   []event.Connection // rows of earlier batches, decided now
+	Alerts []event.Alert
+	Counts []event.RuleCount
+}
+
+// ledger remembers what was decided for the connections that are open, so that
+// each is counted and told once. The goroutine of Batch owns it.
+type ledger struct {
+	rows   map[uint64]*row
+	late   map[uint64]*event.Connection
+	credit time.Duration
+	filled time.Time
+	counts map[string]*event.RuleCount
+}
+
+// row is one open connection.
+type row struct {
+	first, last *seen // decisions; first is the one that was recorded first
+	at          time.Time
+	novelty     []string
+	final       bool   // novelty was judged with every fact there
+	told        string // the rule that an alert was raised for
+	alerted     bool
+}
+
+func newLedger() *ledger {
+	return &ledger{rows: map[uint64]*row{}, late: map[uint64]*event.Connection{}, credit: allowed, counts: map[string]*event.RuleCount{}}
+}
+
+// refill adds the time that OPA may take.
+func (l *ledger) refill(now time.Time) {
+	if !l.filled.IsZero() {
+		l.credit = min(allowed, l.credit+now.Sub(l.filled)/share)
+	}
+	l.filled = now
+}
+
+// Batch decides the rows of conns in place, and some that earlier batches had
+// no time for. One goroutine calls it.
+func (e *Engine) Batch(ctx context.Context, conns []event.Connection) Outcome {
+	var out Outcome
+	p := e.policy.Load()
+	if p == nil {
+		return out
+	}
+	e.ledger.refill(time.Now())
+	for i := range conns {
+		delete(e.ledger.late, conns[i].ID)
+		e.one(ctx, p, &conns[i], &out)
+	}
+	tried := 0
+	for id, c := range e.ledger.late {
+		if tried++; tried > lateWork || e.ledger.credit <= 0 {
+			break
+		}
+		delete(e.ledger.late, id)
+		e.one(ctx, p, c, &out)
+		out.Late = append(out.Late, *c)
+	}
+	for id, count := range e.ledger.counts {
+		out.Counts = append(out.Counts, *count)
+		delete(e.ledger.counts, id)
+	}
+	e.mu.Lock()
+	e.stats.Late = len(e.ledger.late)
+	e.mu.Unlock()
+	return out
+}
+
+// one decides one row.
+func (e *Engine) one(ctx context.Context, p *Policy, c *event.Connection, out *Outcome) {
+	r := e.ledger.rows[c.ID]
+	if r == nil {
+		r = &row{}
+		e.ledger.rows[c.ID] = r
+	}
+	provisional := !c.Closed && waits(c.Process)
+	e.novelty(r, c, !provisional)
+	s := e.cached(p, c)
+	if s == nil && e.ledger.credit > 0 {
+		began := time.Now()
+		s = e.evaluate(ctx, p, c)
+		e.ledger.credit -= time.Since(began)
+	}
+	if s == nil {
+		e.postpone(r, c)
+	} else {
+		e.settle(p, r, c, s, provisional, out)
+	}
+	if _, later := e.ledger.late[c.ID]; c.Closed && !later {
+		delete(e.ledger.rows, c.ID)
+	}
+}
+
+// novelty asks once what is new about a connection, and once more when its
+// facts are complete.
+func (e *Engine) novelty(r *row, c *event.Connection, final bool) {
+	if e.deps.History != nil && !r.final && (final || r.last == nil) {
+		r.novelty, r.final = e.deps.History.Novelty(c, final), final
+	}
+	c.Novelty = r.novelty
+}
+
+// postpone keeps a copy of a row that OPA had no time for.
+func (e *Engine) postpone(r *row, c *event.Connection) {
+	if r.last != nil {
+		c.Decision = r.record(false)
+	} else {
+		c.Decision = event.Decision{Action: event.ActionUndecided, Would: event.ActionUndecided, Mode: e.cfg.Mode}
+	}
+	if len(e.ledger.late) >= maxLate {
+		e.mu.Lock()
+		e.stats.Undecided++
+		e.mu.Unlock()
+		return
+	}
+	copied := *c
+	e.ledger.late[c.ID] = &copied
+}
+
+// settle records the decision, counts it and tells it, the latter once all
+// facts are there: a digest that is still being read may change it.
+func (e *Engine) settle(p *Policy, r *row, c *event.Connection, s *seen, provisional bool, out *Outcome) {
+	if r.last == nil || differ(r.last, s) {
+		if r.first == nil {
+			r.first = s
+		}
+		r.last, r.at = s, e.deps.Now()
+		e.ledger.count(s, r.at)
+	}
+	c.Decision = r.record(provisional)
+	d := &s.decision
+	if provisional || d.Action != event.ActionAlert && d.Action != event.ActionDeny || r.alerted && r.told == d.Rule {
+		return
+	}
+	r.alerted, r.told = true, d.Rule
+	out.Alerts = append(out.Alerts, event.NewAlert(p.alertKind(d), d.Rule, d.Action, d.Reason, r.at, c))
+	if d.Error != "" {
+		out.Alerts = append(out.Alerts, event.NewAlert(event.AlertError, "evaluator", d.Action, d.Error, r.at, nil))
+	}
+	for _, name := range d.Degraded {
+		out.Alerts = append(out.Alerts, event.NewAlert(event.AlertError, "custom."+name, d.Action, "the custom rules of "+name+" did not answer", r.at, nil))
+	}
+}
+
+// record is the decision as the row keeps it.
+func (r *row) record(provisional bool) event.Decision {
+	d := r.last.recorded
+	d.At, d.Provisional = r.at, provisional
+	if differ(r.first, r.last) {
+		d.Previous = &r.first.recorded
+	}
+	return d
+}
+
+func differ(a, b *seen) bool {
+	return a != b && (a.decision.Action != b.decision.Action || a.decision.Rule != b.decision.Rule ||
+		a.decision.Revision != b.decision.Revision || a.recorded.Input != b.recorded.Input)
+}
+
+// count adds what a decision says about the rules that took part.
+func (l *ledger) count(s *seen, at time.Time) {
+	for i := range s.decision.Matches {
+		m := &s.decision.Matches[i]
+		n := l.counts[m.ID]
+		if n == nil {
+			n = &event.RuleCount{Rule: m.ID}
+			l.counts[m.ID] = n
+		}
+		add := event.RuleCount{Rule: m.ID, Hits: 1, Last: at}
+		if m.ID == s.decision.Rule {
+			add.Wins = 1
+		}
+		wouldOnly := m.Mode == event.ModeAudit || s.recorded.Mode == event.ModeAudit
+		switch {
+		case m.Action == event.ActionDeny && !wouldOnly && m.ID == s.decision.Rule:
+			add.Denied = 1
+		case m.Action == event.ActionDeny && wouldOnly:
+			add.WouldDeny = 1
+		case m.Action == event.ActionAlert && m.Mode == event.ModeAudit:
+			add.WouldAlert = 1
+		}
+		n.Add(add)
+	}
+}
+
+// waits reports whether a digest of the lineage is still being read.
+func waits(p *event.Process) bool {
+	pending := func(r event.HashReason) bool { return r == event.HashPending || r == event.HashDeadline }
+	for ; p != nil; p = p.Parent {
+		if pending(p.Executable.Reason) || p.Script != nil && pending(p.Script.Reason) {
+			return true
+		}
+	}
+	return false
+}
+
+// recorded is d as the record keeps it, capped by the daemon's mode.
+func recorded(d *rule.Decision, mode event.Mode, input uint64) event.Decision {
+	r := event.Decision{Action: d.Action, Would: d.Action, Mode: mode, Rule: d.Rule, Reason: d.Reason, Revision: d.Revision, Input: input}
+	if d.Error != "" {
+		r.Error = evaluatorError
+	}
+	if d.Rule != "" && d.Pos.File != "" {
+		r.Pos = d.Pos.Short()
+	}
+	if mode == event.ModeAudit && d.Action == event.ActionDeny {
+		r.Action, r.Capped = event.ActionAlert, true
+	}
+	for i := range d.Matches {
+		r.Matches = append(r.Matches, d.Matches[i].ID)
+	}
+	return r
+}
+
+// evaluatorError is how the record names a decision that the evaluator did not
+// make.
+const evaluatorError = "evaluator_error"
