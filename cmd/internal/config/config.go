@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Version is the one that this build reads.
 const Version = 1
@@ -21,6 +24,30 @@ type Config struct {
 	Cgroup        string // account only sockets of this cgroup; "" is all
 	Tier          string // how bytes are counted; auto is the best there is
 	LogLevel      string
+	Rules         Rules
+	Notify        Notify
+}
+
+// DefaultRules is the directory of rules of the system's daemon.
+const DefaultRules = "/etc/snitch/rules"
+
+// Rules are where the policy comes from.
+type Rules struct {
+	Dir string // every rule file below it; empty or not there: the shipped audit set
+	// Test runs the tests beside the rules before a changed set is used.
+	Test bool
+	Off  string // ids of alert rules that this machine does not want, separated by commas
+}
+
+// IDs are the rules that are switched off.
+func (r Rules) IDs() []string {
+	return strings.FieldsFunc(r.Off, func(c rune) bool { return c == ',' || c == ' ' })
+}
+
+// Notify is what desktops are told.
+type Notify struct {
+	Desktop bool   // notifications to people who are logged in
+	Quiet   string // hours without them, "22:00-07:00" of local time; "" is none
 }
 
 // Retention bounds the database; 0 is no bound.
@@ -50,5 +77,6 @@ func Default() Config {
 		FlowEntries: 65536,
 		Hash:        Hash{MaxSize: 2 << 30, Deadline: 5 * time.Second, Entries: 16384},
 		Tier:        "auto", LogLevel: "info",
+		Rules: Rules{Dir: DefaultRules}, Notify: Notify{Desktop: true},
 	}
 }

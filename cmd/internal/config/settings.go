@@ -49,6 +49,11 @@ var settings = []setting{
 	}},
 	{"cgroup", func(c *Config, v string) error { return setDir(&c.Cgroup, v) }},
 	{"tier", func(c *Config, v string) error { return setChoice(&c.Tier, v, Tiers()) }},
+	{"rules.dir", func(c *Config, v string) error { return setDir(&c.Rules.Dir, v) }},
+	{"rules.test", func(c *Config, v string) error { return setBool(&c.Rules.Test, v) }},
+	{"rules.off", func(c *Config, v string) error { return setIDs(&c.Rules.Off, v) }},
+	{"notify.desktop", func(c *Config, v string) error { return setBool(&c.Notify.Desktop, v) }},
+	{"notify.quiet", func(c *Config, v string) error { return setQuiet(&c.Notify.Quiet, v) }},
 	{"log_level", func(c *Config, v string) error { return setChoice(&c.LogLevel, v, LogLevels()) }},
 }
 
@@ -84,6 +89,36 @@ func setDir(to *string, v string) error {
 		return fmt.Errorf("%q is no absolute path", v)
 	}
 	*to = filepath.Clean(v)
+	return nil
+}
+
+// setIDs takes ids of rules. They are lower case everywhere.
+func setIDs(to *string, v string) error {
+	if v == "none" {
+		v = ""
+	}
+	for _, id := range (Rules{Off: v}).IDs() {
+		if strings.Trim(id, "abcdefghijklmnopqrstuvwxyz0123456789._-") != "" {
+			return fmt.Errorf("%q is no id of a rule", id)
+		}
+	}
+	*to = v
+	return nil
+}
+
+// setQuiet takes hours of the day.
+func setQuiet(to *string, v string) error {
+	if v == "off" {
+		*to = ""
+		return nil
+	}
+	from, until, ok := strings.Cut(v, "-")
+	for _, hour := range []string{from, until} {
+		if _, err := time.Parse("15:04", hour); err != nil || !ok {
+			return fmt.Errorf("%q are no hours like 22:00-07:00", v)
+		}
+	}
+	*to = v
 	return nil
 }
 
