@@ -165,7 +165,7 @@ func (d *daemon) publish(b monitor.Batch) {
 		c.Decision.Mode = event.ModeAudit // there is no policy engine to say so
 	}
 	slices.SortFunc(b.Connections, func(x, y event.Connection) int { return x.Opened.Compare(y.Opened) })
-	d.store.Append(store.Batch(b))
+	d.store.Append(store.Batch{Time: b.Time, Connections: b.Connections, Execs: b.Execs, Losses: b.Losses})
 	d.hub.Publish(b.Connections)
 }
 

@@ -16,6 +16,9 @@ type Batch struct {
 	Connections []event.Connection
 	Execs       []event.ExecSeen
 	Losses      []event.Loss
+	// Alerts are occurrences; those with one Key become one row.
+	Alerts []event.Alert
+	Rules  []event.RuleCount // what the rules did since the last batch
 }
 
 // Stats is the state of a Store at one moment.
@@ -36,6 +39,14 @@ type Stats struct {
 	MaxAge       time.Duration // as configured
 	MaxBytes     int64         // as configured
 	CheckSkipped bool          // the check at start took too long and was cut short
+	Known        Known
+}
+
+// Known is what is remembered for novelty.
+type Known struct {
+	Programs uint64
+	Facts    uint64 // digests, parents, destinations and listeners of them
+	Overflow uint64 // facts and programs for which there was no room in this run
 }
 
 // Retention is how far the purge has come.

@@ -19,9 +19,10 @@ func (s *Store) commit(ctx context.Context) error {
 		if w.empty() {
 			return nil
 		}
-		switch err := s.write(ctx, w); {
+		switch t, err := s.write(ctx, w); {
 		case err == nil:
 			s.committed(w)
+			s.tellRaised(t)
 		case s.unsure != nil:
 			return err // the work stays in flight until it is known
 		default:
@@ -58,11 +59,11 @@ func (s *Store) putBack(w *work) {
 
 // write runs one transaction. When the file turns out to be corrupt, it is set
 // aside and the work goes into a new one.
-func (s *Store) write(ctx context.Context, w *work) error {
+func (s *Store) write(ctx context.Context, w *work) (*txn, error) {
 	for again := false; ; again = true {
 		file := s.file
 		if err := s.ready(ctx); err != nil {
-			return err
+			return nil, err
 		}
 		if s.file != file {
 			clear(w.known) // another file knows nothing of these connections
@@ -71,15 +72,22 @@ func (s *Store) write(ctx context.Context, w *work) error {
 		switch {
 		case err == nil:
 			s.w.advance(t)
-			return nil
+			return t, nil
 		case isCorrupt(err) && !again:
 			if err := s.quarantine(err); err != nil {
-				return err
+				return nil, err
 			}
 			clear(w.known)
 		default:
-			return s.afterFailure(t, err)
+			return t, s.afterFailure(t, err)
 		}
+	}
+}
+
+// tellRaised hands on the alerts that became new.
+func (s *Store) tellRaised(t *txn) {
+	if t != nil && len(t.raised) > 0 {
+		s.cfg.Alerted(t.raised)
 	}
 }
 
@@ -107,6 +115,9 @@ func (s *Store) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queue.forget()
+	if s.ruleSet != nil {
+		s.queue.extras.sets = append(s.queue.extras.sets, s.ruleSet)
+	}
 }
 
 // afterFailure decides what a failed transaction means. A COMMIT that failed
@@ -154,5 +165,6 @@ func (s *Store) resolve(ctx context.Context) error {
 	}
 	s.w.advance(t)
 	s.committed(t.work)
+	s.tellRaised(t)
 	return nil
 }

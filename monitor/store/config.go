@@ -49,6 +49,10 @@ type Config struct {
 	// not block or call the Store. The store also records these losses in the
 	// database itself, as soon as it can; they need not come back in a Batch.
 	Loss func(event.LossCause, uint64)
+	// Alerted is told the alerts that became new with a commit: those that were
+	// not there, and resolved ones that happened again. It is called by the
+	// writer after the commit and must not block or call the Store. May be nil.
+	Alerted func([]event.Alert)
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -86,6 +90,9 @@ func (c Config) withDefaults() (Config, error) {
 	c.Log = c.Log.With("component", "store")
 	if c.Loss == nil {
 		c.Loss = func(event.LossCause, uint64) {}
+	}
+	if c.Alerted == nil {
+		c.Alerted = func([]event.Alert) {}
 	}
 	if c.Now == nil {
 		c.Now = time.Now

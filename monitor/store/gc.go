@@ -66,9 +66,9 @@ type source struct {
 func markSources() []source {
 	const lowest = -1 << 63
 	out := []source{
-		{`SELECT opened, run, id, process, context, laddr, raddr, domain, sni, country, decision, novelty
+		{`SELECT opened, run, id, process, context, laddr, raddr, domain, sni, country, decision, novelty, names
 			FROM connection WHERE (opened, run, id) > (?, ?, ?) ORDER BY opened, run, id LIMIT ?`, []int64{lowest, 0, 0},
-			[]table{tableProcess, tableContext, tableAddress, tableAddress, tableDomain, tableDomain, tableText, tableDecision, tableList}},
+			[]table{tableProcess, tableContext, tableAddress, tableAddress, tableDomain, tableDomain, tableText, tableDecision, tableList, tableList}},
 		{"SELECT time, run, id, process, context FROM exec_log WHERE (time, run, id) > (?, ?, ?) ORDER BY time, run, id LIMIT ?",
 			[]int64{lowest, 0, 0}, []table{tableProcess, tableContext}},
 		{"SELECT time, run, id, process FROM loss WHERE (time, run, id) > (?, ?, ?) ORDER BY time, run, id LIMIT ?",
@@ -85,15 +85,16 @@ func markSources() []source {
 }
 
 // expandSources read what interned rows refer to, newest first: a process is
-// always newer than its parent, so that one pass reaches all ancestors.
+// always newer than its parent and a decision than the one before it, so that
+// one pass reaches all.
 func expandSources() []source {
 	const highest = 1<<63 - 1
 	return []source{
-		{"SELECT id, parent, executable, name, cmdline, script FROM process WHERE id < ? ORDER BY id DESC LIMIT ?", []int64{highest},
-			[]table{tableProcess, tableExecutable, tableText, tableText, tableScript}},
-		{"SELECT id, cgroup FROM context WHERE id < ? ORDER BY id DESC LIMIT ?", []int64{highest}, []table{tableCgroup}},
-		{"SELECT id, rule, matches, revision FROM decision WHERE id < ? ORDER BY id DESC LIMIT ?", []int64{highest},
-			[]table{tableText, tableList, tableText}},
+		{"SELECT id, parent, executable, name, cmdline, script, context FROM process WHERE id < ? ORDER BY id DESC LIMIT ?", []int64{highest},
+			[]table{tableProcess, tableExecutable, tableText, tableText, tableScript, tableContext}},
+		{"SELECT id, cgroup, user FROM context WHERE id < ? ORDER BY id DESC LIMIT ?", []int64{highest}, []table{tableCgroup, tableText}},
+		{"SELECT id, rule, matches, revision, reason, position, error, previous FROM decision WHERE id < ? ORDER BY id DESC LIMIT ?", []int64{highest},
+			[]table{tableText, tableList, tableText, tableText, tableText, tableText, tableDecision}},
 	}
 }
 
@@ -128,9 +129,10 @@ func (w *writer) collect() (more bool, err error) {
 			g.cursor = nil
 			g.table++
 		}
-		if g.table == tables {
+		if g.table == tables && err == nil {
 			*g = collector{removed: g.removed}
 			w.intern.seen = nil
+			err = w.removeOldSets()
 		}
 		return true, err
 	}

@@ -34,7 +34,7 @@ func keyOf(parts ...string) textKey {
 // tuple is a row of numbers, with the table that it belongs to.
 type tuple struct {
 	table table
-	n     [6]int64
+	n     [12]int64
 }
 
 // table is an interned table; those that refer to others come first.
@@ -193,18 +193,18 @@ func nullable(b []byte) any {
 func (in *interner) executable(e *event.Executable) (int64, error) {
 	blob, key, reason := digestColumns(e.SHA256, e.Reason)
 	kind := int64(e.Kind)
-	return in.cached(tableExecutable, keyOf(e.Path, e.View, string(key), string([]byte{byte(e.Kind), byte(reason)})),
-		"SELECT id FROM executable WHERE path = ? AND view = ? AND kind = ? AND reason = ? AND ifnull(sha256, x'') = ?",
-		"INSERT INTO executable (path, view, kind, reason, sha256) VALUES (?, ?, ?, ?, ?)",
-		[]any{e.Path, e.View, kind, reason, key}, []any{e.Path, e.View, kind, reason, nullable(blob)})
+	return in.cached(tableExecutable, keyOf(e.Path, e.View, string(key), string([]byte{byte(e.Kind), byte(reason)}), e.Package),
+		"SELECT id FROM executable WHERE path = ? AND view = ? AND kind = ? AND reason = ? AND ifnull(sha256, x'') = ? AND package = ?",
+		"INSERT INTO executable (path, view, kind, reason, sha256, package) VALUES (?, ?, ?, ?, ?, ?)",
+		[]any{e.Path, e.View, kind, reason, key, e.Package}, []any{e.Path, e.View, kind, reason, nullable(blob), e.Package})
 }
 
 func (in *interner) script(s *event.Script) (int64, error) {
 	blob, key, reason := digestColumns(s.SHA256, s.Reason)
-	return in.cached(tableScript, keyOf(s.Path, string(key), string([]byte{byte(reason)})),
-		"SELECT id FROM script WHERE path = ? AND reason = ? AND ifnull(sha256, x'') = ?",
-		"INSERT INTO script (path, reason, sha256) VALUES (?, ?, ?)",
-		[]any{s.Path, reason, key}, []any{s.Path, reason, nullable(blob)})
+	return in.cached(tableScript, keyOf(s.Path, s.View, string(key), string([]byte{byte(reason)})),
+		"SELECT id FROM script WHERE path = ? AND view = ? AND reason = ? AND ifnull(sha256, x'') = ?",
+		"INSERT INTO script (path, view, reason, sha256) VALUES (?, ?, ?, ?)",
+		[]any{s.Path, s.View, reason, key}, []any{s.Path, s.View, reason, nullable(blob)})
 }
 
 func (in *interner) cgroup(g *event.Cgroup) (int64, error) {
@@ -215,35 +215,26 @@ func (in *interner) cgroup(g *event.Cgroup) (int64, error) {
 }
 
 // context is who acted and where.
-func (in *interner) context(uid, netns uint32, g *event.Cgroup) (id, cgroup int64, err error) {
-	cgroup, err = in.cgroup(g)
-	if err != nil {
-		return 0, 0, err
+func (in *interner) context(a *actor) (r actorRefs, err error) {
+	if r.cgroup, err = in.cgroup(&a.cgroup); err != nil {
+		return r, err
 	}
-	t := tuple{tableContext, [6]int64{int64(uid), int64(netns), cgroup}}
-	id, err = in.numbers(t, "SELECT id FROM context WHERE uid = ? AND netns = ? AND cgroup = ?",
-		"INSERT INTO context (uid, netns, cgroup) VALUES (?, ?, ?)", t.n[0], t.n[1], t.n[2])
-	return id, cgroup, err
+	user, err := in.optional(a.user)
+	if err != nil {
+		return r, err
+	}
+	t := tuple{tableContext, [12]int64{int64(a.uid), int64(a.netns), r.cgroup, user}}
+	r.context, err = in.numbers(t, "SELECT id FROM context WHERE uid = ? AND netns = ? AND cgroup = ? AND ifnull(user, 0) = ?",
+		"INSERT INTO context (uid, netns, cgroup, user) VALUES (?, ?, ?, nullif(?, 0))", t.n[0], t.n[1], t.n[2], t.n[3])
+	return r, err
 }
 
-func (in *interner) decision(d *event.Decision) (id, rule int64, err error) {
-	if rule, err = in.text(d.Rule); err != nil {
-		return 0, 0, err
+// optional is the number of s, 0 (stored as NULL) for the empty string.
+func (in *interner) optional(s string) (int64, error) {
+	if s == "" {
+		return 0, nil
 	}
-	matches, err := in.list(d.Matches)
-	if err != nil {
-		return 0, 0, err
-	}
-	revision, err := in.text(d.Revision)
-	if err != nil {
-		return 0, 0, err
-	}
-	n := [6]int64{int64(d.Action), int64(d.Would), int64(d.Mode), rule, matches, revision}
-	id, err = in.numbers(tuple{tableDecision, n},
-		"SELECT id FROM decision WHERE action = ? AND would = ? AND mode = ? AND rule = ? AND matches = ? AND revision = ?",
-		"INSERT INTO decision (action, would, mode, rule, matches, revision) VALUES (?, ?, ?, ?, ?, ?)",
-		n[0], n[1], n[2], n[3], n[4], n[5])
-	return id, rule, err
+	return in.text(s)
 }
 
 // lineage is the interned form of a process.
@@ -276,9 +267,13 @@ func (in *interner) process(p *event.Process, depth int) (l lineage, err error) 
 			return l, err
 		}
 	}
-	l.process, err = in.numbers(tuple{tableProcess, [6]int64{parent.process, l.executable, l.name, cmdline, script}},
-		"SELECT id FROM process WHERE ifnull(parent, 0) = ? AND executable = ? AND name = ? AND cmdline = ? AND ifnull(script, 0) = ?",
-		"INSERT INTO process (parent, executable, name, cmdline, script) VALUES (nullif(?, 0), ?, ?, ?, nullif(?, 0))",
-		parent.process, l.executable, l.name, cmdline, script)
+	a, err := in.context(&actor{p.UID, p.NetNS, p.User, p.Cgroup})
+	if err != nil {
+		return l, err
+	}
+	l.process, err = in.numbers(tuple{tableProcess, [12]int64{parent.process, l.executable, l.name, cmdline, script, a.context}},
+		"SELECT id FROM process WHERE ifnull(parent, 0) = ? AND executable = ? AND name = ? AND cmdline = ? AND ifnull(script, 0) = ? AND ifnull(context, 0) = ?",
+		"INSERT INTO process (parent, executable, name, cmdline, script, context) VALUES (nullif(?, 0), ?, ?, ?, nullif(?, 0), nullif(?, 0))",
+		parent.process, l.executable, l.name, cmdline, script, a.context)
 	return l, err
 }

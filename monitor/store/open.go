@@ -77,6 +77,9 @@ func (s *Store) begin(ctx context.Context, c *conn) error {
 	if err := w.load(s.cfg); err != nil {
 		return err
 	}
+	if err := s.novel.attach(ctx, c); err != nil {
+		return fmt.Errorf("read what is known: %w", err)
+	}
 	s.w, s.run = w, w.run
 	return nil
 }

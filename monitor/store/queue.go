@@ -20,6 +20,9 @@ type written struct {
 	totals
 	opened int64 // with run and ID the key of its row
 	closed bool
+	// undecided is what the sums of the last minute have of it without a
+	// decision; nil when there is one.
+	undecided *undecided
 }
 
 // pending is a snapshot that waits, with the minute in which it came: its
@@ -42,6 +45,7 @@ type queue struct {
 	latest map[uint64]int64 // connection ID → number of its latest row
 	execs  []event.ExecSeen
 	losses []event.Loss
+	extras extras
 
 	known  map[uint64]written
 	flight map[uint64]totals // in the transaction that runs now
@@ -175,11 +179,12 @@ type work struct {
 	rows   []pending
 	execs  []event.ExecSeen
 	losses []event.Loss
+	extras extras
 	known  map[uint64]written // of the connections in rows, before
 	next   map[uint64]written // and after
 }
 
-func (w *work) empty() bool { return len(w.rows)+len(w.execs)+len(w.losses) == 0 }
+func (w *work) empty() bool { return len(w.rows)+len(w.execs)+len(w.losses) == 0 && w.extras.empty() }
 
 // take hands out up to n of each kind; they count as in flight until done or
 // putBack.
@@ -188,6 +193,7 @@ func (q *queue) take(n int) *work {
 	w.rows, q.rows = split(q.rows, n)
 	w.execs, q.execs = split(q.execs, n)
 	w.losses, q.losses = split(q.losses, n)
+	w.extras, q.extras = q.extras, extras{}
 	for i := range w.rows {
 		c := &w.rows[i].conn
 		if number := q.first + int64(i); q.latest[c.ID] == number {
@@ -240,6 +246,7 @@ func (q *queue) putBack(w *work) {
 		}
 	}
 	q.execs = append(w.execs, q.execs...)
+	q.extras = w.extras.followed(q.extras)
 	later := q.losses
 	q.losses = w.losses
 	for _, l := range later {

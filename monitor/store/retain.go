@@ -130,6 +130,9 @@ func (w *writer) purgeAge(maxAge time.Duration, now time.Time) (int64, error) {
 			return n, err
 		}
 	}
+	if n, err = w.purgeAlerts(limit); err != nil || n > 0 {
+		return n, err
+	}
 	return w.remove(`DELETE FROM run WHERE stopped < ? AND id IN (SELECT id FROM run WHERE stopped IS NOT NULL
 		AND NOT EXISTS (SELECT 1 FROM connection WHERE run = run.id) LIMIT ?)`, limit, int64(purgeRows))
 }

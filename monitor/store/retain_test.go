@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"snitch/monitor/event"
+	"snitch/monitor/store/schema"
 )
 
 // clock is a clock that tests move.
@@ -259,9 +260,9 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// TestMigrate goes through versions that do not exist yet: a copy is made
+// TestMigrateSteps goes through versions that do not exist yet: a copy is made
 // first, all steps happen or none.
-func TestMigrate(t *testing.T) {
+func TestMigrateSteps(t *testing.T) {
 	dir := t.TempDir()
 	path := filled(t, dir)
 	c, err := dial(path)
@@ -276,21 +277,22 @@ func TestMigrate(t *testing.T) {
 		}
 		return v
 	}
-	bad := []string{"", "ALTER TABLE run ADD COLUMN host TEXT", "CREATE TABLE oops ("}
-	if err := migrate(c, path, -1, 1, bad, base); err == nil {
+	const now = schema.Version
+	bad := append(make([]string, now), "ALTER TABLE run ADD COLUMN host TEXT", "CREATE TABLE oops (")
+	if err := migrate(c, path, -1, now, bad, base); err == nil {
 		t.Fatal("a migration that does not parse succeeded")
 	}
-	if n, _, err := c.number("SELECT count(*) FROM pragma_table_info('run') WHERE name = 'host'"); err != nil || n != 0 || version() != 1 {
+	if n, _, err := c.number("SELECT count(*) FROM pragma_table_info('run') WHERE name = 'host'"); err != nil || n != 0 || version() != now {
 		t.Fatalf("half a migration was kept (%d columns, version %d, %v)", n, version(), err)
 	}
-	good := []string{"", "ALTER TABLE run ADD COLUMN host TEXT", "CREATE TABLE extra (id INTEGER PRIMARY KEY) STRICT"}
-	if err := migrate(c, path, -1, 1, good, base.Add(time.Second)); err != nil {
+	good := append(make([]string, now), "ALTER TABLE run ADD COLUMN host TEXT", "CREATE TABLE extra (id INTEGER PRIMARY KEY) STRICT")
+	if err := migrate(c, path, -1, now, good, base.Add(time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	if version() != 3 {
-		t.Errorf("version = %d, want 3", version())
+	if version() != now+2 {
+		t.Errorf("version = %d, want %d", version(), now+2)
 	}
-	backup := path + ".schema-1-20260301T120001Z"
+	backup := fmt.Sprintf("%s.schema-%d-20260301T120001Z", path, now)
 	fi, err := os.Stat(backup)
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,8 @@ type sumKey struct {
 
 type sum struct{ sent, received, connections int64 }
 
+func (n sum) negative() sum { return sum{-n.sent, -n.received, -n.connections} }
+
 // sums are what one transaction adds to the rollups.
 type sums map[sumKey]*sum
 
@@ -46,14 +48,18 @@ func (s sums) add(c *event.Connection, r *refs, minute int64, delta totals, fres
 		{schema.DimCountry, r.country}, {schema.DimCgroup, r.cgroup}, {schema.DimRule, r.rule},
 		{schema.DimAction, int64(c.Decision.Action)},
 	} {
-		at := sumKey{k.dim, bucket, k.key}
-		have := s[at]
-		if have == nil {
-			have = new(sum)
-			s[at] = have
-		}
-		have.sent, have.received, have.connections = have.sent+n.sent, have.received+n.received, have.connections+n.connections
+		s.put(sumKey{k.dim, bucket, k.key}, n)
 	}
+}
+
+// put adds n to one sum.
+func (s sums) put(at sumKey, n sum) {
+	have := s[at]
+	if have == nil {
+		have = new(sum)
+		s[at] = have
+	}
+	have.sent, have.received, have.connections = have.sent+n.sent, have.received+n.received, have.connections+n.connections
 }
 
 const (
@@ -75,6 +81,9 @@ func (t *txn) flushSums() error {
 	})
 	for _, k := range keys {
 		n := *t.sums[k]
+		if n == (sum{}) {
+			continue // undecided and decided in one transaction
+		}
 		if err := t.addSum(schema.Minute, k, n); err != nil {
 			return err
 		}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"net/netip"
-	"slices"
 
 	"snitch/monitor/event"
 	"snitch/monitor/store/schema"
@@ -13,14 +12,14 @@ const detailBytes = 512
 
 const insertConnection = `INSERT INTO connection (last, process, pid, context, direction, family, proto,
 laddr, lport, raddr, rport, domain, domain_source, domain_age, sni, country, sent, received, packets,
-result, closed, existing, decision, novelty, opened, run, id)`
+result, closed, existing, decision, novelty, names, input, decided, opened, run, id)`
 
 // connectionColumns is how many columns insertConnection names.
-const connectionColumns = 27
+const connectionColumns = 30
 
 const updateConnection = `UPDATE connection SET last=?, process=?, pid=?, context=?, direction=?, family=?, proto=?,
 laddr=?, lport=?, raddr=?, rport=?, domain=?, domain_source=?, domain_age=?, sni=?, country=?, sent=?, received=?, packets=?,
-result=?, closed=?, existing=?, decision=?, novelty=?
+result=?, closed=?, existing=?, decision=?, novelty=?, names=?, input=?, decided=?
 WHERE opened=? AND run=? AND id=?`
 
 // refs are the numbers of the interned parts of a connection; 0 is none.
@@ -28,13 +27,14 @@ type refs struct {
 	lineage
 	actorRefs
 	decisionRefs
-	laddr, raddr                  int64
-	domain, sni, country, novelty int64
+	laddr, raddr                         int64
+	domain, sni, country, novelty, names int64
 }
 
 // actor is who acted and where.
 type actor struct {
 	uid, netns uint32
+	user       string
 	cgroup     event.Cgroup
 }
 
@@ -66,6 +66,7 @@ func (t *txn) connection(p *pending) error {
 	delta := since(now.totals, before.totals)
 	t.total.sent, t.total.received = t.total.sent+delta.sent, t.total.received+delta.received
 	t.sums.add(c, &r, p.minute, delta, !known)
+	now.undecided = t.settle(c, &r, p.minute, delta, before.undecided, !known)
 	t.work.next[c.ID] = now
 	return nil
 }
@@ -80,6 +81,13 @@ func (t *txn) put(c *event.Connection, r *refs, now written, known bool) error {
 	if !c.Name.At.IsZero() {
 		age = max(0, int64(c.Opened.Sub(c.Name.At)))
 	}
+	var input, decided any
+	if c.Decision.Input != 0 {
+		input = int64(c.Decision.Input)
+	}
+	if !c.Decision.At.IsZero() {
+		decided = schema.FromTime(c.Decision.At) - now.opened
+	}
 	var pid int64
 	if c.Process != nil {
 		pid = int64(c.Process.ID.PID)
@@ -88,7 +96,7 @@ func (t *txn) put(c *event.Connection, r *refs, now written, known bool) error {
 		orNull(r.laddr), int64(c.Local.Port()), orNull(r.raddr), int64(c.Remote.Port()),
 		orNull(r.domain), int64(c.Name.Source), age, orNull(r.sni), orNull(r.country),
 		schema.FromCount(now.sent), schema.FromCount(now.received), schema.FromCount(c.Packets),
-		int64(c.Result), flag(now.closed), flag(c.Existing), r.decision, orNull(r.novelty),
+		int64(c.Result), flag(now.closed), flag(c.Existing), r.decision, orNull(r.novelty), orNull(r.names), input, decided,
 		now.opened, t.w.run, int64(c.ID)}
 	if known {
 		if err := t.w.inserts.flush(); err != nil { // it may be among them
@@ -116,7 +124,7 @@ func (t *txn) refer(c *event.Connection) (r refs, err error) {
 			return r, err
 		}
 	}
-	if r.actorRefs, err = t.actor(actor{c.UID, c.NetNS, c.Cgroup}); err != nil {
+	if r.actorRefs, err = t.actor(actor{c.UID, c.NetNS, c.User, c.Cgroup}); err != nil {
 		return r, err
 	}
 	if r.decisionRefs, err = t.decide(&c.Decision); err != nil {
@@ -154,9 +162,23 @@ func (t *txn) referNames(c *event.Connection, r *refs) (err error) {
 		}
 	}
 	if len(c.Novelty) > 0 {
-		r.novelty, err = in.list(c.Novelty)
+		if r.novelty, err = in.list(c.Novelty); err != nil {
+			return err
+		}
+	}
+	if len(c.Names) > 0 {
+		r.names, err = in.list(nameList(c.Names))
 	}
 	return err
+}
+
+// nameList is how the names of a peer are kept.
+func nameList(names []event.Name) []string {
+	out := make([]string, 0, event.MaxNames)
+	for i := range names[:min(len(names), event.MaxNames)] {
+		out = append(out, schema.FromName(names[i].Source.String(), names[i].Trusted, names[i].Domain))
+	}
+	return out
 }
 
 // process interns p once per transaction.
@@ -176,23 +198,9 @@ func (t *txn) actor(a actor) (r actorRefs, err error) {
 	if r, ok := t.actors[a]; ok {
 		return r, nil
 	}
-	r.context, r.cgroup, err = t.w.intern.context(a.uid, a.netns, &a.cgroup)
+	r, err = t.w.intern.context(&a)
 	if err == nil {
 		t.actors[a] = r
-	}
-	return r, err
-}
-
-// decide interns d unless it is the same as the last one, as it mostly is.
-func (t *txn) decide(d *event.Decision) (r decisionRefs, err error) {
-	last := &t.decided
-	if t.decision.decision != 0 && last.Action == d.Action && last.Would == d.Would && last.Mode == d.Mode &&
-		last.Rule == d.Rule && last.Revision == d.Revision && slices.Equal(last.Matches, d.Matches) {
-		return t.decision, nil
-	}
-	r.decision, r.rule, err = t.w.intern.decision(d)
-	if err == nil {
-		t.decided, t.decision = *d, r
 	}
 	return r, err
 }
@@ -202,7 +210,7 @@ func (t *txn) exec(e event.ExecSeen) error {
 	if err != nil {
 		return err
 	}
-	a, err := t.actor(actor{e.Process.UID, e.Process.NetNS, e.Process.Cgroup})
+	a, err := t.actor(actor{e.Process.UID, e.Process.NetNS, e.Process.User, e.Process.Cgroup})
 	if err != nil {
 		return err
 	}

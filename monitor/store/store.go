@@ -39,6 +39,10 @@ type Store struct {
 	mu    sync.Mutex
 	queue queue
 	stats Stats
+	// ruleSet is the last that was put: a new file needs it too.
+	ruleSet *ruleSet
+
+	novel novelty // has a lock of its own, taken last
 }
 
 // ErrClosed is what Flush returns after Close.
@@ -73,7 +77,12 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 // at most the configured number of rows; what no longer fits is counted.
 func (s *Store) Append(b Batch) {
 	minute := b.Time.Unix() / 60
+	fresh := s.novel.take()
 	s.mu.Lock()
+	s.queue.extras.add(b.Alerts, b.Rules, fresh)
+	if n := s.queue.extras.shed(); n > 0 {
+		s.queue.pushLoss(event.Loss{Time: b.Time, Cause: event.LossStore, Count: n, Detail: "more alerts at once than memory for them"})
+	}
 	for i := range b.Connections {
 		s.queue.push(b.Connections[i], minute)
 	}
@@ -234,6 +243,7 @@ func (s *Store) Stats() Stats {
 	st := s.stats
 	st.Bytes = bytes
 	st.Pending = uint64(s.queue.waiting())
+	st.Known = s.novel.stats()
 	return st
 }
 

@@ -107,6 +107,7 @@ type txn struct {
 	batch, execs, losses int64
 	inserted, updated    int64
 	total                totals
+	raised               []event.Alert // what became new
 
 	// What was interned in this transaction, so that a row costs few look-ups.
 	processes map[*event.Process]lineage
@@ -122,7 +123,7 @@ func (w *writer) write(work *work, now time.Time) (*txn, error) {
 	t := &txn{w: w, work: work, sums: make(sums), batch: w.batch + 1, execs: w.execs, losses: w.losses,
 		processes: make(map[*event.Process]lineage), actors: make(map[actor]actorRefs)}
 	err := w.c.transaction(func() error {
-		return errors.Join(t.connections(), t.seenExecs(), t.lost(), t.flushSums(), t.finish(now))
+		return errors.Join(t.connections(), t.seenExecs(), t.lost(), t.putExtras(), t.flushSums(), t.finish(now))
 	})
 	if err != nil {
 		w.intern.clear() // it may know rows that are gone again

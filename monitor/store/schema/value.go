@@ -108,3 +108,22 @@ func ToList(s string) ([]string, error) {
 	}
 	return out, nil
 }
+
+// FromName is how one name of a peer is kept in a list: the source, "!" when
+// an allow rule may rest on it, a space, the name.
+func FromName(source string, trusted bool, domain string) string {
+	if trusted {
+		source += "!"
+	}
+	return source + " " + domain
+}
+
+// ToName undoes FromName.
+func ToName(s string) (source string, trusted bool, domain string, err error) {
+	source, domain, ok := strings.Cut(s, " ")
+	if !ok {
+		return "", false, "", fmt.Errorf("name %q has no source", s)
+	}
+	source, trusted = strings.CutSuffix(source, "!")
+	return source, trusted, domain, nil
+}
