@@ -78,6 +78,5 @@ func Default() Config {
 		Hash:        Hash{MaxSize: 2 << 30, Deadline: 5 * time.Second, Entries: 16384},
 		Tier:        "auto", LogLevel: "info",
 		Rules: Rules{Dir: DefaultRules}, Notify: Notify{Desktop: true},
-		Rules: Rules{Dir: DefaultRules}, Notify: Notify{Desktop: true},
 	}
 }
