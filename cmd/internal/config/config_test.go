@@ -14,7 +14,8 @@ import (
 func TestParse(t *testing.T) {
 	full := Config{State: "/srv/snitch", Interval: 30 * time.Second, DrainInterval: 500 * time.Millisecond,
 		Retention: Retention{Age: 90 * 24 * time.Hour, Size: 0}, FlowEntries: 1024, EveryExec: true, ReverseDNS: true,
-		Hash: Hash{MaxSize: 512 << 20, Deadline: time.Second, Entries: 100}, Cgroup: "/sys/fs/cgroup/x", Tier: "counters", LogLevel: "debug"}
+		Hash: Hash{MaxSize: 512 << 20, Deadline: time.Second, Entries: 100}, Cgroup: "/sys/fs/cgroup/x", Tier: "counters", LogLevel: "debug",
+		Rules: Rules{Dir: "/srv/rules", Test: true, Off: "a.b, c-1"}, Notify: Notify{Quiet: "22:00-07:00"}}
 	for name, c := range map[string]struct {
 		in   string
 		want Config
@@ -36,6 +37,8 @@ hash: {max_size: 512MiB, deadline: 1s, entries: 100}
 cgroup: /sys/fs/cgroup/x
 tier: counters
 log_level: debug
+rules: {dir: /srv/rules, test: true, off: "a.b, c-1"}
+notify: {desktop: false, quiet: "22:00-07:00"}
 `, full},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -88,6 +91,8 @@ func TestFaults(t *testing.T) {
 		"too short":       {"version: 1\ninterval: 1ms\n", `f.yaml:2:11: interval: 1ms is not between 100ms and 1h0m`},
 		"no choice":       {"version: 1\ntier: fast\n", `f.yaml:2:7: tier: "fast" is not one of auto, reference, fexit, counters`},
 		"no bool":         {"version: 1\nevery_exec: yes\n", `f.yaml:2:13: every_exec: "yes" is neither true nor false`},
+		"no rule id":      {"version: 1\nrules: {off: A_b!}\n", `f.yaml:2:14: rules.off: "A_b!" is no id of a rule`},
+		"no hours":        {"version: 1\nnotify: {quiet: 7-25}\n", `f.yaml:2:17: notify.quiet: "7-25" are no hours like 22:00-07:00`},
 		"too many":        {"version: 1\nflow_entries: 99999999999\n", `f.yaml:2:15: flow_entries: 99999999999 is not between 64 and 4194304`},
 		"anchor":          {"version: 1\nstate: &a /x\ncgroup: *a\n", "f.yaml:2:8: anchors and aliases are not used here\nf.yaml:3:9: anchors and aliases are not used here"},
 		"merge":           {"version: 1\n<<: {state: /x}\n", `f.yaml:2:1: this key is no plain word`},
