@@ -5,36 +5,11 @@
  * counters.bpf.c: the programs of the counters tier, which load on Linux 5.10.
  * Each is a shim; the bodies are in headers/counters*.h and exec.h.
  */
-#include "headers/uapi.h"
-#include "headers/kernel.h"
-#include "headers/wire.h"
-
-#include <bpf/bpf_helpers.h>
-#include <bpf/bpf_core_read.h>
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_tracing.h>
-
-#include "headers/sock.h"
-#include "headers/maps.h"
-#include "headers/loss.h"
-#include "headers/ring.h"
-#include "headers/identity.h"
-#include "headers/address.h"
-#include "headers/flow.h"
-#include "headers/state.h"
-#include "headers/peer.h"
-#include "headers/adopt.h"
-#include "headers/send.h"
-#include "headers/tcp.h"
-#include "headers/cgroup.h"
-#include "headers/packet.h"
-#include "headers/exec.h"
-#include "headers/iter.h"
+#include "headers/common.h"
 #include "headers/counters.h"
 #include "headers/counters_stream.h"
 #include "headers/counters_packet.h"
-
-char _license[] SEC("license") = "Dual BSD/GPL";
+#include "headers/process_hooks.h"
 
 SEC("cgroup/sock_create")
 int count_create(struct bpf_sock *ctx)
@@ -131,35 +106,4 @@ int count_ingress(struct __sk_buff *skb)
 {
 	counter_ingress(skb);
 	return 1;
-}
-
-SEC("tp_btf/sched_process_exec")
-int BPF_PROG(process_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
-{
-	handle_exec(task, bprm);
-	return 0;
-}
-
-SEC("tp_btf/sched_process_fork")
-int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child)
-{
-	handle_fork(parent, child);
-	return 0;
-}
-
-SEC("tp_btf/sched_process_exit")
-int BPF_PROG(process_exit, struct task_struct *task)
-{
-	handle_exit(task);
-	return 0;
-}
-
-SEC("iter/task")
-int iter_tasks(struct bpf_iter__task *ctx)
-{
-	struct task_struct *task = ctx->task;
-
-	if (task)
-		handle_task(ctx->meta->seq, task);
-	return 0;
 }

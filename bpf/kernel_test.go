@@ -122,4 +122,7 @@ func noLosses(t testing.TB, k *Kernel) {
 			t.Errorf("loss %d: %+v, want none", cause, l)
 		}
 	}
+	if losses[LossMissed].Count == 0 {
+		expectHealed(t, k, 0, 0)
+	}
 }

@@ -243,49 +243,54 @@ type snitchSockPeers struct {
 }
 
 type snitchSockState struct {
-	_        structs.HostLayout
-	Owner    snitchProcessId
-	Sent     uint64
-	Received uint64
-	SentOps  uint64
-	RecvOps  uint64
-	RxSeen   uint64
-	Claim    uint32
-	Stream   uint8
-	Hash     uint8
-	OutDone  uint8
-	InDone   uint8
-	Raddr    [16]uint8
-	Laddr    [16]uint8
-	Rport    uint16
-	Lport    uint16
-	Proto    uint16
-	Family   uint16
-	Cookie   uint64
-	First    uint64
-	Cgroup   uint64
-	Netns    uint32
-	Uid      uint32
-	Peer     uint32
-	Slots    uint32
-	Named    uint32
-	Hello    uint16
-	Quic     uint8
-	Kind     uint8
-	Result   uint8
-	Emitted  uint8
-	Released uint8
-	Subflow  uint8
-	Existing uint8
-	Inbound  uint8
-	Bound    uint8
-	Listed   uint8
-	NamedIo  uint8
-	Told     uint8
-	Raw      uint8
-	Pad      uint8
-	Comm     [16]int8
-	_        [4]byte
+	_         structs.HostLayout
+	Owner     snitchProcessId
+	Sent      uint64
+	Received  uint64
+	SentOps   uint64
+	RecvOps   uint64
+	RxSeen    uint64
+	Claim     uint32
+	Stream    uint8
+	Hash      uint8
+	OutDone   uint8
+	InDone    uint8
+	Raddr     [16]uint8
+	Laddr     [16]uint8
+	Rport     uint16
+	Lport     uint16
+	Proto     uint16
+	Family    uint16
+	Cookie    uint64
+	First     uint64
+	Cgroup    uint64
+	Netns     uint32
+	Uid       uint32
+	Peer      uint32
+	Slots     uint32
+	Named     uint32
+	Hello     uint16
+	Quic      uint8
+	Kind      uint8
+	Result    uint8
+	Emitted   uint8
+	Released  uint8
+	Subflow   uint8
+	Existing  uint8
+	Inbound   uint8
+	Bound     uint8
+	Listed    uint8
+	NamedIo   uint8
+	Told      uint8
+	Raw       uint8
+	Pad       uint8
+	Comm      [16]int8
+	_         [4]byte
+	Taken     uint64
+	Heal      uint32
+	TxFirst   uint32
+	RxFirst   uint32
+	TxWritten uint32
 }
 
 // Names of all BPF objects in the ELF.
@@ -327,6 +332,8 @@ const (
 	snitchVarFilter          = "filter"
 	snitchVarFlowsInserted   = "flows_inserted"
 	snitchVarFlowsWake       = "flows_wake"
+	snitchVarHealedReceived  = "healed_received"
+	snitchVarHealedSent      = "healed_sent"
 	snitchVarLastWake        = "last_wake"
 	snitchVarScopeId         = "scope_id"
 	snitchVarWakeNs          = "wake_ns"
@@ -433,6 +440,8 @@ type snitchVariableSpecs struct {
 	Filter          *ebpf.VariableSpec `ebpf:"filter"`
 	FlowsInserted   *ebpf.VariableSpec `ebpf:"flows_inserted"`
 	FlowsWake       *ebpf.VariableSpec `ebpf:"flows_wake"`
+	HealedReceived  *ebpf.VariableSpec `ebpf:"healed_received"`
+	HealedSent      *ebpf.VariableSpec `ebpf:"healed_sent"`
 	LastWake        *ebpf.VariableSpec `ebpf:"last_wake"`
 	ScopeId         *ebpf.VariableSpec `ebpf:"scope_id"`
 	WakeNs          *ebpf.VariableSpec `ebpf:"wake_ns"`
@@ -504,6 +513,8 @@ type snitchVariables struct {
 	Filter          *ebpf.Variable `ebpf:"filter"`
 	FlowsInserted   *ebpf.Variable `ebpf:"flows_inserted"`
 	FlowsWake       *ebpf.Variable `ebpf:"flows_wake"`
+	HealedReceived  *ebpf.Variable `ebpf:"healed_received"`
+	HealedSent      *ebpf.Variable `ebpf:"healed_sent"`
 	LastWake        *ebpf.Variable `ebpf:"last_wake"`
 	ScopeId         *ebpf.Variable `ebpf:"scope_id"`
 	WakeNs          *ebpf.Variable `ebpf:"wake_ns"`

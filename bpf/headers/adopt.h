@@ -24,17 +24,16 @@ static __always_inline __u8 tcp_kind(const struct tcp_sock *tp)
 	return tp->snd_una - (__u32)tp->bytes_acked == first ? FLOW_ACCEPT : FLOW_CONNECT;
 }
 
-static __always_inline bool is_raw(struct sock *sk)
+static __always_inline bool is_raw(__u32 type, __u32 proto)
 {
-	return sk->sk_type == SOCK_RAW || sk->sk_protocol == IPPROTO_ICMP ||
-	       sk->sk_protocol == IPPROTO_ICMPV6;
+	return type == SOCK_RAW || proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6;
 }
 
-static __always_inline __u8 dgram_kind(struct sock *sk, const struct sock_state *st)
+static __always_inline __u8 dgram_kind(const struct sock_state *st, bool connected)
 {
-	if (st && st->raw)
+	if (st->raw)
 		return FLOW_RAW;
-	return sk->__sk_common.skc_dport ? FLOW_CONNECT : FLOW_DATAGRAM;
+	return connected ? FLOW_CONNECT : FLOW_DATAGRAM;
 }
 
 static __always_inline void adopt_stream(struct sock *sk, struct sock_state *st)
@@ -71,7 +70,7 @@ static __always_inline void adopt_fill(struct sock *sk, struct sock_state *st)
 	/* no release hook: kernel sockets, and sockets of another cgroup */
 	st->hash = filter || is_kernel_sock(sk);
 	st->existing = 1;
-	st->raw = is_raw(sk);
+	st->raw = is_raw(sk->sk_type, sk->sk_protocol);
 	if (st->stream)
 		adopt_stream(sk, st);
 }

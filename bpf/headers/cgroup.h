@@ -3,14 +3,6 @@
 #ifndef SNITCH_CGROUP_H
 #define SNITCH_CGROUP_H
 
-void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
-void *bpf_cast_to_kern_ctx(void *obj) __ksym __weak;
-
-static __always_inline struct sock *hook_sock(void *sk)
-{
-	return bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct sock));
-}
-
 static __always_inline void addr_v4(struct bpf_sock_addr *ctx, struct peer *to)
 {
 	put_v4(to->addr, ctx->user_ip4);
@@ -28,14 +20,22 @@ static __always_inline void addr_v6(struct bpf_sock_addr *ctx, struct peer *to)
 	to->port = bpf_ntohs((__u16)ctx->user_port);
 }
 
+static __always_inline void hook_init(struct sock_state *st, struct sock *sk, __u64 cookie)
+{
+	struct net *net = hook_read(sk, __sk_common.skc_net.net);
+
+	state_init(st, hook_read(sk, __sk_common.skc_family), hook_read(sk, sk_protocol), cookie,
+		   hook_read(net, ns.inum));
+	st->hash = hook_bits(sk, sk_kern_sock);
+	st->raw = is_raw(hook_read(sk, sk_type), st->proto);
+}
+
 /* Makes the current task the owner of a datagram socket without one. */
 static __noinline int dgram_begin(struct sock_state *st, struct sock *sk, __u64 cookie)
 {
 	if (!state_claim(st, CLAIM_BLANK))
 		return 0;
-	state_init(st, sk->__sk_common.skc_family, sk->sk_protocol, cookie, sock_netns(sk));
-	st->hash = is_kernel_sock(sk);
-	st->raw = is_raw(sk);
+	hook_init(st, sk, cookie);
 	state_own(st);
 	state_publish(st, state_owned(st));
 	return 0;
@@ -62,7 +62,6 @@ static __noinline int connect_stream(struct bpf_sock_addr *ctx, struct bpf_sock 
 {
 	struct mptcp_sock *msk = bpf_skc_to_mptcp_sock(sk);
 	struct sock_state *st;
-	struct sock *kern;
 
 	if (msk) {
 		connect_mptcp(msk, to);
@@ -78,12 +77,9 @@ static __noinline int connect_stream(struct bpf_sock_addr *ctx, struct bpf_sock 
 	}
 	if (!state_claim(st, st->claim))
 		return 0;
-	kern = hook_sock(sk);
-	state_init(st, kern->__sk_common.skc_family, IPPROTO_TCP, bpf_get_socket_cookie(ctx),
-		   sock_netns(kern));
+	hook_init(st, hook_sock(sk), bpf_get_socket_cookie(ctx));
 	state_restart(st, FLOW_CONNECT, RESULT_PENDING);
 	st->rx_seen = 0;
-	st->hash = is_kernel_sock(kern);
 	st->in_done = to->port != DNS_PORT;
 	stream_peer(st, to);
 	state_own(st);
@@ -218,7 +214,7 @@ static __always_inline void handle_bind(struct bpf_sock *ctx)
 		return;
 	st->bound = 1;
 	if (st->claim == CLAIM_BLANK)
-		dgram_begin(st, hook_sock(bpf_cast_to_kern_ctx(ctx)), bpf_get_socket_cookie(ctx));
+		dgram_begin(st, hook_ctx_sock(ctx), bpf_get_socket_cookie(ctx));
 }
 
 /* Raw and ICMP sockets show their peers in packets only: own them at birth. */
@@ -232,18 +228,19 @@ static __always_inline void handle_create(struct bpf_sock *ctx)
 		return;
 	st = state_make(ctx);
 	if (st)
-		dgram_begin(st, hook_sock(bpf_cast_to_kern_ctx(ctx)), bpf_get_socket_cookie(ctx));
+		dgram_begin(st, hook_ctx_sock(ctx), bpf_get_socket_cookie(ctx));
 }
 
 static __always_inline bool bound_by_choice(struct sock *sk)
 {
-	return BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_BINDPORT_LOCK;
+	return hook_bits(sk, sk_userlocks) & SOCK_BINDPORT_LOCK;
 }
 
 /* A UDP socket that waits on a port which the program chose is a listener. */
 static __always_inline bool dgram_listens(struct sock *sk, struct sock_state *st)
 {
-	return st->bound && !st->raw && !sk->__sk_common.skc_dport && bound_by_choice(sk);
+	return st->bound && !st->raw && !hook_read(sk, __sk_common.skc_dport) &&
+	       bound_by_choice(sk);
 }
 
 static __always_inline void listener_flow(const struct sock_state *st, struct flow *f)
@@ -265,6 +262,19 @@ static __noinline int listener_closed(struct sock_state *st)
 	return flow_close(&f);
 }
 
+/* What became of an attempt whose end was not told. */
+static __always_inline __u8 pending_result(__u8 state)
+{
+	switch (state) {
+	case TCP_CLOSE:
+		return RESULT_FAILED;
+	case TCP_SYN_SENT:
+	case TCP_SYN_RECV:
+		return RESULT_ABORTED;
+	}
+	return RESULT_CLOSED;
+}
+
 static __always_inline __u8 released_result(const struct sock_state *st, struct sock *sk)
 {
 	switch (st->result) {
@@ -274,7 +284,7 @@ static __always_inline __u8 released_result(const struct sock_state *st, struct 
 	case RESULT_PENDING:
 		if (st->kind == FLOW_ACCEPT)
 			return RESULT_CLOSED;
-		return sk->__sk_common.skc_state == TCP_CLOSE ? RESULT_FAILED : RESULT_ABORTED;
+		return pending_result(hook_read(sk, __sk_common.skc_state));
 	}
 	return st->result;
 }
@@ -283,14 +293,14 @@ static __always_inline __u8 released_result(const struct sock_state *st, struct 
 static __always_inline void state_complete(struct sock *sk, struct sock_state *st)
 {
 	if (!st->lport) {
-		sock_local(sk, st->laddr, &st->lport);
+		hook_local(sk, st->laddr, &st->lport);
 		if (st->raw)
 			st->lport = 0;
 	}
 	if (st->stream && st->peer != PEER_SET && st->kind != FLOW_LISTEN)
-		sock_peer(sk, st->raddr, &st->rport);
+		hook_remote(sk, st->raddr, &st->rport);
 	if (!st->kind)
-		st->kind = dgram_kind(sk, st);
+		st->kind = dgram_kind(st, hook_read(sk, __sk_common.skc_dport));
 }
 
 /* The last descriptor is gone; no byte will move any more. */
@@ -301,11 +311,17 @@ static __always_inline void handle_release(struct bpf_sock *ctx)
 
 	if (!st || st->released || st->claim == CLAIM_BLANK)
 		return;
-	sk = hook_sock(bpf_cast_to_kern_ctx(ctx));
+	sk = hook_ctx_sock(ctx);
+	if (stream_unborn(st, ctx->dst_port)) {
+		stream_inherit(st, ctx->protocol);
+		st->cookie = bpf_get_socket_cookie(ctx);
+	}
 	state_complete(sk, st);
 	if (!st->stream && (st->listed || dgram_listens(sk, st)))
 		listener_closed(st);
 	st->result = released_result(st, sk);
+	if (st->heal)
+		heal_end(st, sk);
 	st->released = 1;
 	if (!st->subflow)
 		state_flush(st);

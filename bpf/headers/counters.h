@@ -96,7 +96,7 @@ static __noinline struct sock_state *counter_state(void *sk, __u64 cookie, __u32
 		return NULL;
 	if (!st->cookie) {
 		state_init(st, family, proto, cookie, 0);
-		st->raw = type == SOCK_RAW || proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6;
+		st->raw = is_raw(type, proto);
 	}
 	counter_own(st);
 	return st;
@@ -114,8 +114,7 @@ static __always_inline struct sock_state *counter_seen(struct __sk_buff *skb, st
 		return NULL;
 	state_init(st, sk->family, sk->protocol, bpf_get_socket_cookie(skb), 0);
 	st->existing = 1;
-	st->raw = sk->type == SOCK_RAW || sk->protocol == IPPROTO_ICMP ||
-		  sk->protocol == IPPROTO_ICMPV6;
+	st->raw = is_raw(sk->type, sk->protocol);
 	return st;
 }
 
@@ -132,18 +131,6 @@ static __noinline int stream_tell(struct sock_state *st, struct flow_value *v)
 	if (!st->told)
 		st->told = 1;
 	return counter_add(&f.key, &f.value);
-}
-
-/* A FIN is one number of the sequence: the one sent is there once the socket
- * has left ESTABLISHED or CLOSE_WAIT, the one received sets SOCK_DONE. */
-enum {
-	TCP_CLOSE_WAIT = 8,
-};
-
-static __always_inline bool fin_sent(__u8 state)
-{
-	return state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT && state != TCP_SYN_SENT &&
-	       state != TCP_SYN_RECV;
 }
 
 static __always_inline __u64 stream_arrived(struct tcp_sock *tp)

@@ -59,9 +59,7 @@ static __noinline int packet_count(struct __sk_buff *skb, struct sock_state *st,
 
 static __always_inline __u32 packet_kind(const struct bpf_sock *sk, const struct sock_state *st)
 {
-	if (st->raw)
-		return FLOW_RAW;
-	return sk->dst_port ? FLOW_CONNECT : FLOW_DATAGRAM;
+	return dgram_kind(st, sk->dst_port != 0);
 }
 
 /* A segment leaves: count what the stream has moved until now. */

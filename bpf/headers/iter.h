@@ -31,7 +31,8 @@ static __always_inline void emit_listener(struct seq_file *seq, struct sock *sk,
 }
 
 /* One socket: its delta, if there is one. When the buffer is full the kernel
- * shows the socket again, so what was taken goes back. */
+ * shows the socket again; what was taken goes by the flow map meanwhile, for the
+ * socket may be closed before. */
 static __always_inline void handle_socket(struct seq_file *seq, struct sock *sk,
 					  struct sock_state *st)
 {
@@ -41,6 +42,8 @@ static __always_inline void handle_socket(struct seq_file *seq, struct sock *sk,
 
 	if (st->claim <= CLAIM_BUSY || st->released || st->subflow)
 		return;
+	if (stream_unborn(st, sk->__sk_common.skc_dport))
+		stream_late(sk, st);
 	state_cookie(sk, st);
 	if (!st->stream && !st->listed && dgram_listens(sk, st))
 		emit_listener(seq, sk, st);
@@ -50,10 +53,8 @@ static __always_inline void handle_socket(struct seq_file *seq, struct sock *sk,
 	state_complete(sk, st);
 	state_flow(st, &f);
 	f.value.last = now;
-	if (bpf_seq_write(seq, &f, sizeof(f))) {
-		state_return(st, &f.value);
-		return;
-	}
+	if (bpf_seq_write(seq, &f, sizeof(f)))
+		flow_add(&f.key, &f.value);
 	st->emitted = f.value.result;
 	st->told = 1;
 }

@@ -70,6 +70,7 @@ struct sock {
 	struct sock_common __sk_common;
 	socket_lock_t sk_lock;
 	struct socket *sk_socket;
+	void *sk_user_data;
 	int sk_err;
 	__u16 sk_type;
 	__u16 sk_protocol;
@@ -90,6 +91,7 @@ struct inet_sock {
 
 struct inet_connection_sock {
 	struct inet_sock icsk_inet;
+	const struct tcp_ulp_ops *icsk_ulp_ops;
 };
 
 struct tcp_sock {
@@ -103,6 +105,7 @@ struct tcp_sock {
 	__u64 bytes_acked;
 	__u64 bytes_sent;
 	__u64 bytes_retrans;
+	__u8 repair : 1;
 	bool is_mptcp;
 };
 

@@ -13,6 +13,10 @@ const volatile __u64 wake_ns = 10000000ULL; /* least time between wake-ups */
 __u64 flows_inserted = 0;
 __u64 flows_wake = ~0ULL;
 
+/* Bytes that heal.h found missing. */
+__u64 healed_sent = 0;
+__u64 healed_received = 0;
+
 /* Last wake-up of the ring's reader. */
 __u64 last_wake = 0;
 

@@ -260,12 +260,34 @@ static __always_inline bool empty_segment(struct __sk_buff *skb)
 	return skb->len == 20 + (ip[32] >> 4) * 4;
 }
 
+/* A segment with payload, of a connection whose beginning the kernel may have
+ * skipped (see heal.h). What leaves does so with the lock held. */
+static __noinline int segment_look(struct __sk_buff *skb, struct bpf_sock *sk,
+				   struct sock_state *st, bool out)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+
+	if (!tp)
+		return 0;
+	if (stream_unborn(st, sk->dst_port) ||
+	    (st->result == RESULT_PENDING && sk->state == TCP_ESTABLISHED)) {
+		stream_late(&tp->inet_conn.icsk_inet.sk, st);
+		if (!st->cookie)
+			st->cookie = bpf_get_socket_cookie(skb);
+	}
+	if (out && st->result == RESULT_ESTABLISHED)
+		heal_begin(st, tp);
+	return 0;
+}
+
 static __noinline int egress_look(struct __sk_buff *skb, struct bpf_sock *sk, struct sock_state *st)
 {
 	struct packet p = {};
 
 	if (packet_parse(skb, &p))
 		return 0;
+	if (st->stream && st->heal == HEAL_NONE)
+		segment_look(skb, sk, st, true);
 	if (st->raw || st->proto == IPPROTO_SCTP)
 		raw_egress(sk, st, &p);
 	else if (p.proto == IPPROTO_TCP)
@@ -299,6 +321,8 @@ static __noinline int ingress_look(struct __sk_buff *skb, struct bpf_sock *sk,
 
 	if (packet_parse(skb, &p))
 		return 0;
+	if (st->stream && st->heal == HEAL_NONE)
+		segment_look(skb, sk, st, false);
 	if (p.sport == DNS_PORT && !st->raw) {
 		if (p.len)
 			payload_emit(skb, st, &p, PAYLOAD_DNS_ANSWER, PAYLOAD_LEN);

@@ -34,7 +34,8 @@ static __always_inline bool recv_peer(struct sock *sk, struct sock_state *st, st
 		return false;
 	if (peer_is_primary(st, peer->addr, peer->port))
 		return true;
-	return state_mine(st) && peer_primary(st, peer->addr, peer->port, dgram_kind(sk, st), true);
+	return state_mine(st) &&
+	       peer_primary(st, peer->addr, peer->port, dgram_kind(st, false), true);
 }
 
 static __always_inline void dgram_recv(struct sock *sk, struct sock_state *st, int ret, int flags)

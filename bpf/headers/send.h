@@ -49,8 +49,10 @@ static __always_inline void stream_send(struct sock *sk, struct sock_state *st, 
 		state_sent(st, ret);
 		return;
 	}
-	if (st->claim != CLAIM_BLANK && !st->subflow)
+	if (st->claim != CLAIM_BLANK && !st->subflow) {
+		__sync_fetch_and_add(&st->taken, ret);
 		stream_account(sk, st, NULL, 0, ret);
+	}
 }
 
 /* A datagram with a peer for which the state does not stand, or of an actor
@@ -58,7 +60,7 @@ static __always_inline void stream_send(struct sock *sk, struct sock_state *st, 
 static __noinline int dgram_account(struct sock *sk, struct sock_state *st, struct peer *peer,
 				    __u32 how, __u64 bytes)
 {
-	how |= dgram_kind(sk, st);
+	how |= dgram_kind(st, sk->__sk_common.skc_dport);
 	if (st->raw)
 		how |= HOW_NO_PORT;
 	if (st->existing)
@@ -76,7 +78,7 @@ static __always_inline bool connected_peer(struct sock *sk, struct sock_state *s
 		return true;
 	sock_peer(sk, peer->addr, &peer->port);
 	return state_mine(st) &&
-	       peer_primary(st, peer->addr, peer->port, dgram_kind(sk, st), inbound);
+	       peer_primary(st, peer->addr, peer->port, dgram_kind(st, true), inbound);
 }
 
 static __always_inline bool send_peer(struct sock *sk, struct sock_state *st, struct peer *peer)

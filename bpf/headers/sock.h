@@ -13,6 +13,7 @@
  *   first and the socket lock excludes others.
  * - counters are added to atomically by anybody and taken by exchange, by the
  *   iterator and at release; so each byte is taken exactly once.
+ * - taken sums what became of sent: TAKING is added while it is being taken.
  * - the one-byte marks have one writer each or are only ever set; they need no
  *   atomics, which is why they are no bit field.
  */
@@ -25,6 +26,14 @@ enum claim {
 	CLAIM_OPEN = 2,	 /* accepted; the first that moves bytes owns it */
 	CLAIM_OWNED = 3,
 	CLAIM_SHARED = 4, /* owned, but all bytes go to the flow map */
+};
+
+#define TAKING (1ULL << 56)
+
+enum heal {
+	HEAL_NONE = 0,	 /* not from its beginning on, or counted elsewhere */
+	HEAL_OPEN = 1,	 /* tx_first and rx_first are known */
+	HEAL_CLOSED = 2, /* so is tx_written */
 };
 
 enum peer_state {
@@ -78,6 +87,13 @@ struct sock_state {
 	__u8 raw;      /* SOCK_RAW or ping: no ports, peer only in packets */
 	__u8 pad;
 	char comm[COMM_LEN];
+
+	/* streams; see heal.h */
+	__u64 taken;
+	__u32 heal;	  /* enum heal */
+	__u32 tx_first;	  /* sequence number of the first byte to the peer */
+	__u32 rx_first;	  /* and from it */
+	__u32 tx_written; /* how much was written until the end */
 };
 
 #define PEER_SLOTS 4

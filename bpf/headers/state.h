@@ -76,23 +76,16 @@ static __always_inline void state_received(struct sock_state *st, __u64 bytes)
 static __always_inline bool state_take(struct sock_state *st, struct flow_value *v)
 {
 	if (st->sent_ops) {
+		__sync_fetch_and_add(&st->taken, TAKING);
 		v->sent_ops = __sync_lock_test_and_set(&st->sent_ops, 0);
 		v->sent = __sync_lock_test_and_set(&st->sent, 0);
+		__sync_fetch_and_add(&st->taken, v->sent - TAKING);
 	}
 	if (st->recv_ops) {
 		v->recv_ops = __sync_lock_test_and_set(&st->recv_ops, 0);
 		v->received = __sync_lock_test_and_set(&st->received, 0);
 	}
 	return v->sent_ops || v->recv_ops;
-}
-
-/* Gives back what state_take took: it could not be handed over. */
-static __always_inline void state_return(struct sock_state *st, const struct flow_value *v)
-{
-	__sync_fetch_and_add(&st->sent, v->sent);
-	__sync_fetch_and_add(&st->sent_ops, v->sent_ops);
-	__sync_fetch_and_add(&st->received, v->received);
-	__sync_fetch_and_add(&st->recv_ops, v->recv_ops);
 }
 
 /* Key and identity of the state's own flow. */
@@ -155,11 +148,13 @@ static __always_inline void state_restart(struct sock_state *st, __u8 kind, __u8
 	st->result = result;
 	st->emitted = 0;
 	st->told = 0;
-	st->out_done = kind != FLOW_CONNECT;
+	st->out_done = kind == FLOW_ACCEPT;
 	st->in_done = 0;
 	st->hello = 0;
 	st->lport = 0;
 	st->existing = 0;
+	st->heal = HEAL_NONE;
+	st->taken = 0;
 }
 
 /* A child gets its cookie late. */

@@ -7,16 +7,10 @@
 #ifndef SNITCH_TCP_H
 #define SNITCH_TCP_H
 
-static __always_inline bool is_subflow(struct sock *sk)
-{
-	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
-
-	return tp && tp->is_mptcp;
-}
-
 /* The current task begins to listen or, by MPTCP, to connect. */
 static __noinline int stream_begin(struct sock *sk, __u8 kind, __u8 result)
 {
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
 	struct sock_state *st;
 
 	if (!in_scope())
@@ -35,7 +29,7 @@ static __noinline int stream_begin(struct sock *sk, __u8 kind, __u8 result)
 	state_restart(st, kind, result);
 	st->rx_seen = 0;
 	st->hash = is_kernel_sock(sk);
-	st->subflow = is_subflow(sk);
+	st->subflow = tp && tp->is_mptcp;
 	if (!st->stream) /* SCTP serves all its peers on the listener */
 		st->bound = 1;
 	state_own(st);
@@ -43,33 +37,44 @@ static __noinline int stream_begin(struct sock *sk, __u8 kind, __u8 result)
 	return 0;
 }
 
-/* A socket that a listener made: its state is a copy of the listener's. */
-static __always_inline void stream_child(struct sock *sk, struct sock_state *st)
+/* A socket that a listener made: its state is a copy of the listener's, whose
+ * counters are 0. */
+static __always_inline void stream_inherit(struct sock_state *st, __u16 proto)
 {
 	st->cookie = 0; /* up to 6.12 the kernel sets the child's after this */
 	st->first = bpf_ktime_get_boot_ns();
-	st->sent = 0;
-	st->received = 0;
-	st->sent_ops = 0;
-	st->recv_ops = 0;
 	st->inbound = 1;
-	st->proto = sk->sk_protocol;
+	st->proto = proto;
 	st->released = 0;
 	state_restart(st, FLOW_ACCEPT, RESULT_PENDING);
-	st->rx_seen = 0;
-	st->hash = is_kernel_sock(sk);
 	st->subflow = 0;
 	st->peer = PEER_NONE;
 	st->in_done = 1;
-	state_publish(st, CLAIM_OPEN);
+}
+
+static __always_inline void stream_child(struct sock *sk, struct sock_state *st)
+{
+	stream_inherit(st, sk->sk_protocol);
+	st->hash = is_kernel_sock(sk);
+	if (!st->sent_ops && !st->recv_ops) /* else it is late: see stream_late */
+		state_publish(st, CLAIM_OPEN);
+}
+
+/* Whether it is a listener's child by now, which nobody told the state. */
+static __always_inline bool stream_unborn(const struct sock_state *st, __be16 dport)
+{
+	return st->kind == FLOW_LISTEN && st->stream && dport;
 }
 
 static __noinline int stream_established(struct sock *sk, struct sock_state *st)
 {
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+
 	if (st->kind == FLOW_LISTEN)
 		stream_child(sk, st);
-	state_cookie(sk, st);
-	st->subflow = is_subflow(sk);
+	st->subflow = tp && tp->is_mptcp;
+	if (tp)
+		heal_begin(st, tp);
 	st->result = RESULT_ESTABLISHED;
 	sock_local(sk, st->laddr, &st->lport);
 	if (sk->__sk_common.skc_dport) { /* MPTCP copies it from the subflow later */
@@ -78,6 +83,21 @@ static __noinline int stream_established(struct sock *sk, struct sock_state *st)
 		st->peer = PEER_SET;
 	}
 	return 0;
+}
+
+/* Nobody told that it was established, and its lock is not held: the next
+ * segment that leaves looks at the sequence numbers. */
+static __always_inline void stream_late(struct sock *sk, struct sock_state *st)
+{
+	stream_established(sk, st);
+	st->heal = HEAL_NONE;
+	st->out_done = 0;
+}
+
+static __always_inline void stream_told(struct sock *sk, struct sock_state *st)
+{
+	stream_established(sk, st);
+	state_cookie(sk, st);
 }
 
 static __always_inline __u8 error_result(int err, __u8 otherwise)
@@ -108,9 +128,13 @@ static __always_inline __u8 closed_result(struct sock *sk, const struct sock_sta
 
 static __noinline int stream_closed(struct sock *sk, struct sock_state *st, int old)
 {
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+
 	if (st->released || st->claim == CLAIM_BLANK)
 		return 0;
 	state_cookie(sk, st);
+	if (tp)
+		heal_closing(st, tp, old);
 	if (!st->lport) /* lost once it is closed */
 		sock_local(sk, st->laddr, &st->lport);
 	if (sk->__sk_common.skc_dport && !at_primary(sk, st)) /* connect to 0.0.0.0 */
@@ -153,7 +177,7 @@ static __always_inline void handle_set_state(struct sock *sk, int old, int new)
 	if (new == TCP_CLOSE)
 		stream_closed(sk, st, old);
 	else if (new == TCP_ESTABLISHED)
-		stream_established(sk, st);
+		stream_told(sk, st);
 	else
 		stream_child(sk, st);
 }
