@@ -31,20 +31,25 @@ func TestConservation(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			l := newLab(t, bin.traffic)
 			d := startDaemon(t, bin.snitch, filepath.Join(l.dir, "state"), l.cgroup, c.flags...)
-			var made report.Flow
+			var made, madeTCP report.Flow
 			for i := range loads {
 				r := l.play(&loads[i], l.cgroup)
 				if r.err != nil {
 					t.Fatal(r.err)
 				}
-				sum(&made, r)
+				sum(&made, r, "")
+				sum(&madeTCP, r, "tcp")
 			}
 			lost := lossesOf(t, d)
 			missed := missedRuns(t, d)
 			d.stop(t, l.cgroup)
-			kept := recorded(t, d, l.cgroup)
+			kept, keptTCP := recorded(t, d, l.cgroup, ""), recorded(t, d, l.cgroup, "tcp")
 			t.Logf("made %d out and %d in, recorded %d and %d, lost %d and %d in %d cases", made.Sent, made.Received,
 				kept.Sent, kept.Received, lost.Sent, lost.Received, lost.Count)
+			if !c.lossy && keptTCP != madeTCP {
+				t.Errorf("of TCP, %d sent and %d received are recorded, but %d and %d were made",
+					keptTCP.Sent, keptTCP.Received, madeTCP.Sent, madeTCP.Received)
+			}
 			if missed > 0 && kept.Sent+lost.Sent <= made.Sent && kept.Received+lost.Received <= made.Received {
 				t.Logf("shortfall: conservation: %s", skipped)
 			} else if kept.Sent+lost.Sent != made.Sent || kept.Received+lost.Received != made.Received {
@@ -58,24 +63,27 @@ func TestConservation(t *testing.T) {
 	}
 }
 
-func sum(into *report.Flow, r *run) {
+// sum adds up what was made by proto, "" for all.
+func sum(into *report.Flow, r *run, proto string) {
 	for i := range r.reports {
 		for _, f := range r.reports[i].Flows {
-			into.Sent += f.Sent
-			into.Received += f.Received
+			if proto == "" || f.Proto == proto {
+				into.Sent += f.Sent
+				into.Received += f.Received
+			}
 		}
 	}
 }
 
-// recorded sums the rows of a cgroup and its children.
-func recorded(t *testing.T, d *daemon, cg *bpftest.Cgroup) (kept report.Flow) {
+// recorded sums the rows of a cgroup and its children by proto, "" for all.
+func recorded(t *testing.T, d *daemon, cg *bpftest.Cgroup, proto string) (kept report.Flow) {
 	t.Helper()
 	all, err := d.log()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range all {
-		if within(all[i].Cgroup, cg.Path()) {
+		if within(all[i].Cgroup, cg.Path()) && (proto == "" || all[i].Proto == proto) {
 			kept.Sent += all[i].Sent
 			kept.Received += all[i].Received
 		}
