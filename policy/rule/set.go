@@ -14,7 +14,8 @@ import (
 // ID is unique over both.
 type Set struct {
 	// Revision names the content: the git commit or bundle revision that the
-	// source told, else "sha256:" and 16 hexadecimal digits over the files.
+	// source told, else "sha256:" and 16 hexadecimal digits over what the rules,
+	// lists and modules say (docs/rules.md).
 	Revision string
 	Rules    []Rule
 	Confine  []Confine
@@ -41,6 +42,20 @@ type Rule struct {
 	Match   Match
 	Except  []Match // of deny and alert rules: what they leave alone
 	Pos     Position
+
+	where map[string]Position // of the keys, by path; nil when it was not read from a file
+}
+
+// At is the position of one key of r, "process.exe" or "except[0].to.host", or
+// the one of the nearest key around it that is known.
+func (r *Rule) At(path string) Position {
+	for path != "" {
+		if p, ok := r.where[path]; ok {
+			return p
+		}
+		path = path[:max(strings.LastIndexAny(path, ".["), 0)]
+	}
+	return r.Pos
 }
 
 // Confine makes the processes that Process describes subjects of the
@@ -142,6 +157,7 @@ func NewSet(rules []Rule, confine []Confine, lists []*List, modules []Module) *S
 	for _, l := range lists {
 		s.Lists[l.Name] = l
 	}
+	s.Revision = s.revision()
 	return s
 }
 
