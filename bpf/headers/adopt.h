@@ -24,6 +24,12 @@ static __always_inline __u8 tcp_kind(const struct tcp_sock *tp)
 	return tp->snd_una - (__u32)tp->bytes_acked == first ? FLOW_ACCEPT : FLOW_CONNECT;
 }
 
+/* Of MPTCP, which a kernel may be built without. */
+static __always_inline bool is_subflow(const struct tcp_sock *tp)
+{
+	return bpf_core_field_exists(tp->is_mptcp) && tp->is_mptcp;
+}
+
 static __always_inline bool is_raw(__u32 type, __u32 proto)
 {
 	return type == SOCK_RAW || proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6;

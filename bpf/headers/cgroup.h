@@ -80,6 +80,7 @@ static __noinline int connect_stream(struct bpf_sock_addr *ctx, struct bpf_sock 
 	hook_init(st, hook_sock(sk), bpf_get_socket_cookie(ctx));
 	state_restart(st, FLOW_CONNECT, RESULT_PENDING);
 	st->rx_seen = 0;
+	st->taken = 0;
 	st->in_done = to->port != DNS_PORT;
 	stream_peer(st, to);
 	state_own(st);

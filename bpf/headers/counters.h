@@ -179,7 +179,7 @@ static __always_inline void stream_ends(struct sock_state *st, struct tcp_sock *
 	st->peer = PEER_SET;
 	st->netns = sock_netns(sk);
 	st->proto = IPPROTO_TCP;
-	if (bpf_core_field_exists(tp->is_mptcp) && tp->is_mptcp)
+	if (is_subflow(tp))
 		st->proto = IPPROTO_MPTCP;
 }
 

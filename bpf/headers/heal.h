@@ -25,7 +25,7 @@ static __always_inline bool fin_sent(__u8 state)
  * the side that connected (see tcp_kind), TCP Fast Open's data as data. */
 static __always_inline void heal_begin(struct sock_state *st, const struct tcp_sock *tp)
 {
-	if (st->existing || st->hash || tp->is_mptcp)
+	if (st->existing || st->hash || is_subflow(tp))
 		return;
 	st->tx_first = tp->snd_una - (__u32)tp->bytes_acked + (st->kind == FLOW_CONNECT);
 	st->rx_first = tp->rcv_nxt - (__u32)tp->bytes_received;

@@ -103,7 +103,7 @@ static __always_inline void handle_tcp_received(struct sock *sk)
 	__u64 consumed;
 	__s64 bytes;
 
-	if (!tp || tp->is_mptcp)
+	if (!tp || is_subflow(tp))
 		return;
 	if (!st) {
 		adopt(sk);

@@ -154,7 +154,6 @@ static __always_inline void state_restart(struct sock_state *st, __u8 kind, __u8
 	st->lport = 0;
 	st->existing = 0;
 	st->heal = HEAL_NONE;
-	st->taken = 0;
 }
 
 /* A child gets its cookie late. */

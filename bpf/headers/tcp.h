@@ -28,8 +28,9 @@ static __noinline int stream_begin(struct sock *sk, __u8 kind, __u8 result)
 		   sock_netns(sk));
 	state_restart(st, kind, result);
 	st->rx_seen = 0;
+	st->taken = 0;
 	st->hash = is_kernel_sock(sk);
-	st->subflow = tp && tp->is_mptcp;
+	st->subflow = tp && is_subflow(tp);
 	if (!st->stream) /* SCTP serves all its peers on the listener */
 		st->bound = 1;
 	state_own(st);
@@ -72,7 +73,7 @@ static __noinline int stream_established(struct sock *sk, struct sock_state *st)
 
 	if (st->kind == FLOW_LISTEN)
 		stream_child(sk, st);
-	st->subflow = tp && tp->is_mptcp;
+	st->subflow = tp && is_subflow(tp);
 	if (tp)
 		heal_begin(st, tp);
 	st->result = RESULT_ESTABLISHED;
