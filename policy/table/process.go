@@ -69,7 +69,7 @@ type textField struct {
 var textFields = [...]textField{
 	{"name", func(m *rule.ProcessMatch) []rule.Pattern { return m.Name }, func(s *rule.Subject) string { return s.Name }},
 	{"script", func(m *rule.ProcessMatch) []rule.Pattern { return m.Script }, func(s *rule.Subject) string { return s.Script }},
-	{"cmdline", func(m *rule.ProcessMatch) []rule.Pattern { return m.Cmdline }, func(s *rule.Subject) string { return s.Cmdline }},
+	{cmdline, func(m *rule.ProcessMatch) []rule.Pattern { return m.Cmdline }, func(s *rule.Subject) string { return s.Cmdline }},
 	{"cgroup", func(m *rule.ProcessMatch) []rule.Pattern { return m.Cgroup }, func(s *rule.Subject) string { return s.Cgroup }},
 	{"unit", func(m *rule.ProcessMatch) []rule.Pattern { return m.Unit }, func(s *rule.Subject) string { return s.Unit }},
 	{"container", func(m *rule.ProcessMatch) []rule.Pattern { return m.Container }, func(s *rule.Subject) string { return s.Container }},

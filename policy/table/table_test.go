@@ -84,4 +84,3 @@ func realistic(n int) (*rule.Set, []rule.Facts) {
 	}
 	return rule.NewSet(rules, nil, nil, nil), facts
 }
-
