@@ -35,18 +35,20 @@ var mayImport = map[string][]string{
 	"policy/rule":          {"monitor/event"},
 	"policy/rule/ruletest": {"monitor/event", "policy/rule"}, // tests only
 	"policy/rego":          {"monitor/event", "policy/rule"},
+	// People's own Rego, and the worker process that runs it for the daemon.
+	"policy/rego/custom": {"monitor/event", "policy/rule"},
 	"policy/table":         {"monitor/event", "policy/rule"},
 	"policy/history":       {"monitor/event", "policy/rule", "policy/rego", "policy/table"},
-	"policy/lint":          {"monitor/event", "policy/rule", "policy/rego", "policy/table", "policy/report"},
+	"policy/lint":          {"monitor/event", "policy/rule", "policy/rego", "policy/rego/custom", "policy/table", "policy/report"},
 	// What lint and suite found, in the formats of people and of CI machines.
 	"policy/report": {"policy/rule"},
 	// Runs the tests that stand beside the rules, and what they cover.
-	"policy/suite": {"monitor/event", "policy/rule", "policy/rego", "policy/table", "policy/report"},
+	"policy/suite": {"monitor/event", "policy/rule", "policy/rego", "policy/rego/custom", "policy/table", "policy/report"},
 	// Says why a decision is what it is, from the second opinion's matching.
 	"policy/explain": {"monitor/event", "policy/rule", "policy/table"},
 	// Reads the rules of other products.
 	"policy/importer":   {"monitor/event", "policy/rule"},
-	"policy":            {"monitor/event", "policy/rule", "policy/rego", "policy/table", "policy/history", "policy/lint", "policy/bundle"},
+	"policy":            {"monitor/event", "policy/rule", "policy/rego", "policy/rego/custom", "policy/table", "policy/history", "policy/lint", "policy/bundle"},
 	"policy/bundle":     {"monitor/event"},
 	"policy/reputation": {"monitor/event"},
 	"enforce":           {"policy", "monitor/event", "enforce/verdict", "enforce/nft"},
