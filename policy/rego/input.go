@@ -13,6 +13,7 @@ import (
 var (
 	keyProcess   = ast.StringTerm("process")
 	keyAncestors = ast.StringTerm("ancestors")
+	keyAbove     = ast.StringTerm("above")
 	keyDirection = ast.StringTerm("direction")
 	keyProto     = ast.StringTerm("proto")
 	keyFrom      = ast.StringTerm("from")
@@ -48,14 +49,18 @@ type inputs struct {
 
 // input is the document for one connection.
 func (in *inputs) input(f *rule.Facts) ast.Value {
-	items := make([][2]*ast.Term, 0, 7)
-	items = append(items, ast.Item(keyProcess, in.subject(&f.Process)))
+	items := make([][2]*ast.Term, 0, 8)
+	items = append(items, ast.Item(keyProcess, in.subject(&f.Process).object))
 	if len(f.Ancestors) > 0 {
-		above := make([]*ast.Term, len(f.Ancestors))
+		objects := make([]*ast.Term, len(f.Ancestors))
+		var above []*ast.Term
 		for i := range f.Ancestors {
-			above[i] = in.subject(&f.Ancestors[i])
+			s := in.subject(&f.Ancestors[i])
+			objects[i] = s.object
+			above = append(above, s.holds...)
 		}
-		items = append(items, ast.Item(keyAncestors, ast.ArrayTerm(above...)))
+		items = append(items, ast.Item(keyAncestors, ast.ArrayTerm(objects...)))
+		items = set(items, keyAbove, above)
 	}
 	if f.Direction != 0 {
 		items = append(items, ast.Item(keyDirection, ast.InternedTerm(f.Direction.String())))
@@ -114,17 +119,22 @@ func set(items [][2]*ast.Term, key *ast.Term, terms []*ast.Term) [][2]*ast.Term 
 	return append(items, ast.Item(key, ast.SetTerm(terms...)))
 }
 
-// subject is the object of one process.
-func (in *inputs) subject(s *rule.Subject) *ast.Term {
-	if t := in.subjects.get(s); t != nil {
-		return t
-	}
-	t := in.newSubject(s)
-	in.subjects.put(s, t)
-	return t
+// process is the object of one process and the conditions that hold of it.
+type process struct {
+	object *ast.Term
+	holds  []*ast.Term
 }
 
-func (in *inputs) newSubject(s *rule.Subject) *ast.Term {
+func (in *inputs) subject(s *rule.Subject) process {
+	if p, ok := in.subjects.get(s); ok {
+		return p
+	}
+	p := in.newSubject(s)
+	in.subjects.put(s, p)
+	return p
+}
+
+func (in *inputs) newSubject(s *rule.Subject) process {
 	items := make([][2]*ast.Term, 0, 16)
 	var holds []*ast.Term
 	for f, value := range subjectTexts(s) {
@@ -142,7 +152,7 @@ func (in *inputs) newSubject(s *rule.Subject) *ast.Term {
 		holds = in.conditions.uids.match(s.UID, holds)
 	}
 	items = set(items, keyMatching, holds)
-	return ast.ObjectTerm(items...)
+	return process{ast.ObjectTerm(items...), holds}
 }
 
 // subjectTexts are the facts that patterns are matched against.
@@ -163,31 +173,31 @@ const maxSubjects = 4096
 // used while the younger one filled up is forgotten.
 type subjectCache struct {
 	mu         sync.Mutex // guards all below
-	young, old map[rule.Subject]*ast.Term
+	young, old map[rule.Subject]process
 }
 
-func (c *subjectCache) get(s *rule.Subject) *ast.Term {
+func (c *subjectCache) get(s *rule.Subject) (process, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if t := c.young[*s]; t != nil {
-		return t
+	if p, ok := c.young[*s]; ok {
+		return p, true
 	}
-	t := c.old[*s]
-	if t != nil {
-		c.keep(s, t)
+	p, ok := c.old[*s]
+	if ok {
+		c.keep(s, p)
 	}
-	return t
+	return p, ok
 }
 
-func (c *subjectCache) put(s *rule.Subject, t *ast.Term) {
+func (c *subjectCache) put(s *rule.Subject, p process) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.keep(s, t)
+	c.keep(s, p)
 }
 
-func (c *subjectCache) keep(s *rule.Subject, t *ast.Term) {
+func (c *subjectCache) keep(s *rule.Subject, p process) {
 	if c.young == nil || len(c.young) >= maxSubjects/2 {
-		c.young, c.old = make(map[rule.Subject]*ast.Term, 64), c.young
+		c.young, c.old = make(map[rule.Subject]process, 64), c.young
 	}
-	c.young[*s] = t
+	c.young[*s] = p
 }

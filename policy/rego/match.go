@@ -135,8 +135,7 @@ func (m *module) process(x *rule.ProcessMatch, s subject) []*ast.Expr {
 // texts are the conditions of one process that hold patterns, but for exe.
 func (m *module) texts(ref ast.Ref, x *rule.ProcessMatch) []*ast.Expr {
 	var body []*ast.Expr
-	for f, ps := range [fieldCount][]rule.Pattern{fieldName: x.Name, fieldScript: x.Script, fieldCmdline: x.Cmdline,
-		fieldCgroup: x.Cgroup, fieldUnit: x.Unit, fieldContainer: x.Container, fieldPackage: x.Package} {
+	for f, ps := range textPatterns(x) {
 		if len(ps) == 0 {
 			continue
 		}
@@ -147,6 +146,11 @@ func (m *module) texts(ref ast.Ref, x *rule.ProcessMatch) []*ast.Expr {
 		}
 	}
 	return body
+}
+
+func textPatterns(x *rule.ProcessMatch) [fieldCount][]rule.Pattern {
+	return [fieldCount][]rule.Pattern{fieldName: x.Name, fieldScript: x.Script, fieldCmdline: x.Cmdline,
+		fieldCgroup: x.Cgroup, fieldUnit: x.Unit, fieldContainer: x.Container, fieldPackage: x.Package}
 }
 
 // exe is the condition on the program's file. Beside a kind, which must hold
@@ -165,12 +169,16 @@ func (m *module) exe(ref ast.Ref, x *rule.ProcessMatch) *ast.Expr {
 	}
 }
 
-// ancestor says that a process somewhere above s is as x describes.
+// ancestor says that a process somewhere above s is as x describes. OPA cannot
+// index a search, so what must hold of some process above comes first.
 func (m *module) ancestor(x *rule.ProcessMatch, s subject) []*ast.Expr {
+	body, enough := m.above(x)
+	if enough && s == theProcess {
+		return body
+	}
 	n := m.newVar()
-	// The parts about n itself come first: they bind it.
-	body := append([]*ast.Expr{ast.NewExpr(&ast.SomeDecl{Symbols: []*ast.Term{ast.NewTerm(n)}})},
-		m.process(x, subject{0, n})...)
+	body = append(body, ast.NewExpr(&ast.SomeDecl{Symbols: []*ast.Term{ast.NewTerm(n)}}))
+	body = append(body, m.process(x, subject{0, n})...)
 	switch {
 	case s.variable != "":
 		low := ast.NewTerm(s.variable)
@@ -182,6 +190,28 @@ func (m *module) ancestor(x *rule.ProcessMatch, s subject) []*ast.Expr {
 		body = append(body, ast.GreaterThan.Expr(ast.NewTerm(n), ast.IntNumberTerm(s.ancestor)))
 	}
 	return body
+}
+
+// above are the conditions of x that hold of some ancestor, each for itself,
+// and whether that is all that x says.
+func (m *module) above(x *rule.ProcessMatch) (body []*ast.Expr, enough bool) {
+	add := func(term *ast.Term) { body = append(body, in(term, inputRef("above"))) }
+	rest := *x
+	if len(x.Exe) > 0 {
+		if len(x.Kind) > 0 {
+			add(m.conditions.pattern(fieldExe, x.Exe))
+		} else {
+			add(m.conditions.program(x.Exe))
+		}
+		rest.Exe = nil
+	}
+	for f, ps := range textPatterns(x) {
+		if len(ps) > 0 {
+			add(m.conditions.pattern(field(f), ps))
+		}
+	}
+	rest.Name, rest.Script, rest.Cmdline, rest.Cgroup, rest.Unit, rest.Container, rest.Package = nil, nil, nil, nil, nil, nil, nil
+	return body, len(body) == 1 && rest.IsZero()
 }
 
 // inputRef is input and what follows it.
