@@ -68,6 +68,16 @@ var nameSourceNames = [...]string{"", "dns", "resolved", "sni", "quic", "hosts",
 // String is the name that log prints; "" for none.
 func (s NameSource) String() string { return enumName(nameSourceNames[:], int(s)) }
 
+// ParseNameSource reads what String writes; what it does not know is NameNone.
+func ParseNameSource(s string) NameSource {
+	for i := range nameSourceNames {
+		if nameSourceNames[i] == s {
+			return NameSource(i)
+		}
+	}
+	return NameNone
+}
+
 // Name is a domain name believed to belong to a remote address.
 type Name struct {
 	Domain string // lower case, no trailing dot, A-labels

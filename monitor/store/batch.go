@@ -21,6 +21,11 @@ type Batch struct {
 	Rules  []event.RuleCount // what the rules did since the last batch
 }
 
+// Empty reports whether there is nothing in b.
+func (b *Batch) Empty() bool {
+	return len(b.Connections) == 0 && len(b.Execs) == 0 && len(b.Losses) == 0 && len(b.Alerts) == 0 && len(b.Rules) == 0
+}
+
 // Stats is the state of a Store at one moment.
 type Stats struct {
 	Rows         uint64    // connections in the file

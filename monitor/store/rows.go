@@ -166,8 +166,12 @@ func (t *txn) referNames(c *event.Connection, r *refs) (err error) {
 			return err
 		}
 	}
-	if len(c.Names) > 0 {
-		r.names, err = in.list(nameList(c.Names))
+	names := c.Names
+	if len(names) == 0 && c.Name.Domain != "" {
+		names = []event.Name{c.Name}
+	}
+	if len(names) > 0 {
+		r.names, err = in.list(nameList(names))
 	}
 	return err
 }

@@ -111,6 +111,10 @@ type key struct{ opened, run, id int64 }
 
 // statement is the SQL for the next n rows behind cursor.
 func (p *part) statement(b *builder, cursor key, n int) string {
+	return p.statementOf(columns, b, cursor, n)
+}
+
+func (p *part) statementOf(columns string, b *builder, cursor key, n int) string {
 	compare, direction := ">", ""
 	if p.Order == NewestFirst {
 		compare, direction = "<", " DESC"
@@ -204,16 +208,20 @@ func (r *reader) record(ctx context.Context, w *row) (event.Record, error) {
 	if err != nil {
 		return event.Record{}, err
 	}
-	d, err := r.decision(ctx, w.decision)
+	d, err := r.decision(ctx, w.decision, 1)
 	if err != nil {
 		return event.Record{}, err
 	}
 	rec := event.Record{Time: schema.ToTime(w.opened), Action: d.action.String(), Would: d.would.String(), Rule: d.rule,
-		Matches: slices.Clone(d.matches), Mode: d.mode.String(), Revision: d.revision, PID: w.pid, UID: a.uid, User: r.users(a.uid),
+		Matches: slices.Clone(d.matches), Mode: d.mode.String(), Revision: d.revision, PID: w.pid, UID: a.uid, User: r.account(&a),
 		Container: a.container, Cgroup: a.cgroup, Unit: a.unit, NetNS: a.netns, Direction: w.direction.String(),
 		Family: event.FamilyName(w.family), Proto: event.ProtoName(w.family, w.proto), LPort: w.lport, RPort: w.rport,
 		DomainSource: w.source.String(), DomainAge: time.Duration(w.age.Int64).Seconds(), Sent: w.sent, Received: w.received,
-		Packets: w.packets, Result: w.result.String(), Existing: w.existing, Novelty: []string{}}
+		Packets: w.packets, Result: w.result.String(), Existing: w.existing, Novelty: []string{},
+		Reason: d.reason, Position: d.position, Capped: d.capped, Provisional: d.provisional, Error: d.failure}
+	if d.previous != nil {
+		rec.Previous = d.previous.would.String()
+	}
 	if w.last.Valid {
 		rec.Last = schema.ToTime(w.opened + w.last.Int64)
 	}

@@ -25,6 +25,8 @@ var (
 	ErrNotReadable = errors.New("the database may not be read (ask to be added to the group that owns the state directory, or use sudo)")
 	// ErrNewer: the schema is newer than this build knows.
 	ErrNewer = errors.New("the database was written by a newer snitch (use that one)")
+	// ErrOlder: the schema is older than this build reads.
+	ErrOlder = errors.New("the database was written by an older snitch (start the new daemon with it once: it brings it up to date)")
 	// ErrDamaged: the file is no database, not ours, or its content is broken.
 	ErrDamaged = errors.New("the database is damaged or not of snitch (the daemon sets a damaged one aside when it starts)")
 )
@@ -153,6 +155,7 @@ func (db *DB) current() (*sql.DB, *names, error) {
 
 // reader is one read transaction: all that it reads is of one moment.
 type reader struct {
+	conn  *sql.Conn
 	tx    *sql.Tx
 	names *names
 	users func(uint32) string
@@ -164,11 +167,16 @@ func (db *DB) read(ctx context.Context, f func(*reader) error) error {
 	if err != nil {
 		return err
 	}
-	tx, err := pool.BeginTx(ctx, nil)
+	conn, err := pool.Conn(ctx)
 	if err != nil {
 		return db.explain(err)
 	}
-	err = f(&reader{tx: tx, names: names, users: db.users})
+	defer conn.Close() // back to the pool
+	tx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return db.explain(err)
+	}
+	err = f(&reader{conn: conn, tx: tx, names: names, users: db.users})
 	if end := tx.Rollback(); err == nil && !errors.Is(end, sql.ErrTxDone) {
 		err = end
 	}
@@ -204,6 +212,8 @@ func (r *reader) checkSchema(ctx context.Context) error {
 		return ErrNotThere // made, but nothing was written yet
 	case app != schema.ApplicationID:
 		return fmt.Errorf("application id %#x: %w", app, ErrDamaged)
+	case version < schema.Version:
+		return fmt.Errorf("schema %d, this snitch reads %d: %w", version, schema.Version, ErrOlder)
 	case version > schema.Version:
 		return fmt.Errorf("schema %s, this snitch knows %d: %w", strconv.FormatInt(version, 10), schema.Version, ErrNewer)
 	}

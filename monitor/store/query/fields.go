@@ -124,6 +124,8 @@ func processFields(l level) []field {
 	sha.substring = false
 	return []field{
 		build("exe", "path of the executed file", parseText(nil), func(a *event.Ancestor) string { return a.Exe }, executable("path")),
+		build("package", "package (\"modified:NAME\", none; empty: unknown) that owns the executed file", parseText(nil),
+			func(a *event.Ancestor) string { return a.Package }, executable("package")),
 		build("exe_view", "mount namespace of that path", parseText(nil), func(a *event.Ancestor) string { return a.ExeView }, executable("view")),
 		build("name", "name", parseText(nil), func(a *event.Ancestor) string { return a.Name }, text("name")),
 		build("cmdline", "command line", parseText(nil), func(a *event.Ancestor) string { return a.Cmdline }, text("cmdline")),
@@ -193,7 +195,9 @@ func contextFields() []field {
 	return []field{
 		number("uid", "user id or range", func(r *event.Record) uint64 { return uint64(r.UID) }),
 		textField("user", "user name", nil, func(r *event.Record) string { return r.User },
-			func(b *builder, items []item) string { return context(b.text("snitch_user(uid)", items)) }),
+			func(b *builder, items []item) string {
+				return context(b.text("coalesce((SELECT value FROM text WHERE id = user), snitch_user(uid))", items))
+			}),
 		cgroup("unit", "systemd unit", "unit", func(r *event.Record) string { return r.Unit }),
 		cgroup("container", "container", "container", func(r *event.Record) string { return r.Container }),
 		cgroup("cgroup", "control group", "path", func(r *event.Record) string { return r.Cgroup }),

@@ -25,13 +25,14 @@ type names struct {
 	addrs     map[int64]string
 	lists     map[int64][]string
 	processes map[int64]*lineage
+	images    map[int64]*image
 	contexts  map[int64]actor
 	decisions map[int64]decision
 }
 
 func newNames() *names {
 	return &names{texts: map[int64]string{}, domains: map[int64]string{}, addrs: map[int64]string{}, lists: map[int64][]string{},
-		processes: map[int64]*lineage{}, contexts: map[int64]actor{}, decisions: map[int64]decision{}}
+		processes: map[int64]*lineage{}, images: map[int64]*image{}, contexts: map[int64]actor{}, decisions: map[int64]decision{}}
 }
 
 // lineage is a process as a record shows it. Immutable once remembered.
@@ -41,10 +42,19 @@ type lineage struct {
 	script, scriptSHA256 string
 }
 
+// image is a process as the store was given it, as far as it is kept.
+// Immutable once remembered.
+type image struct {
+	event.Process
+	// complete says that the record has who ran it and where, as schema 1 had not.
+	complete bool
+}
+
 // actor is a row of context.
 type actor struct {
 	uid, netns              uint32
 	cgroup, unit, container string
+	user                    string // as recorded, "" unknown
 }
 
 // decision is a row of decision.
@@ -53,6 +63,10 @@ type decision struct {
 	mode           event.Mode
 	rule, revision string
 	matches        []string
+
+	reason, position, failure string
+	capped, provisional       bool
+	previous                  *decision
 }
 
 // remembered returns what table knows of id, or reads it. Two readers may read
@@ -130,7 +144,7 @@ func (r *reader) list(ctx context.Context, id int64) ([]string, error) {
 	})
 }
 
-const selectProcess = `SELECT e.path, e.view, e.kind, e.sha256, e.reason, n.value, a.value, p.parent, s.path, s.sha256
+const selectProcess = `SELECT e.path, e.view, e.kind, e.sha256, e.reason, e.package, n.value, a.value, p.parent, s.path, s.sha256
 FROM process p JOIN executable e ON e.id = p.executable JOIN text n ON n.id = p.name JOIN text a ON a.id = p.cmdline
 LEFT JOIN script s ON s.id = p.script WHERE p.id = ?`
 
@@ -146,7 +160,7 @@ func (r *reader) process(ctx context.Context, id int64, depth int) (*lineage, er
 		var sha, scriptSHA []byte
 		var script sql.NullString
 		var parent sql.NullInt64
-		err := r.row(ctx, "process", selectProcess, id, &l.Exe, &l.ExeView, &kind, &sha, &reason, &l.Name, &l.Cmdline, &parent, &script, &scriptSHA)
+		err := r.row(ctx, "process", selectProcess, id, &l.Exe, &l.ExeView, &kind, &sha, &reason, &l.Package, &l.Name, &l.Cmdline, &parent, &script, &scriptSHA)
 		if err != nil {
 			return nil, err
 		}
@@ -172,19 +186,40 @@ func digest(b []byte) string {
 
 func (r *reader) actor(ctx context.Context, id int64) (actor, error) {
 	return remembered(r.names, r.names.contexts, id, func() (a actor, err error) {
-		return a, r.row(ctx, "context", `SELECT x.uid, x.netns, g.path, g.unit, g.container FROM context x
-			JOIN cgroup g ON g.id = x.cgroup WHERE x.id = ?`, id, &a.uid, &a.netns, &a.cgroup, &a.unit, &a.container)
+		return a, r.row(ctx, "context", `SELECT x.uid, x.netns, g.path, g.unit, g.container, ifnull(u.value, '') FROM context x
+			JOIN cgroup g ON g.id = x.cgroup LEFT JOIN text u ON u.id = x.user WHERE x.id = ?`, id,
+			&a.uid, &a.netns, &a.cgroup, &a.unit, &a.container, &a.user)
 	})
 }
 
-func (r *reader) decision(ctx context.Context, id int64) (decision, error) {
+// account is the recorded name of the user, or the one of today.
+func (r *reader) account(a *actor) string {
+	if a.user != "" {
+		return a.user
+	}
+	return r.users(a.uid)
+}
+
+// decision reads a decision and those before it, at most earlier of them:
+// damage must not lead round in a circle.
+func (r *reader) decision(ctx context.Context, id int64, earlier int) (decision, error) {
 	return remembered(r.names, r.names.decisions, id, func() (d decision, err error) {
 		var matches int64
-		err = r.row(ctx, "decision", `SELECT d.action, d.would, d.mode, u.value, d.matches, v.value FROM decision d
-			JOIN text u ON u.id = d.rule JOIN text v ON v.id = d.revision WHERE d.id = ?`, id,
-			&d.action, &d.would, &d.mode, &d.rule, &matches, &d.revision)
+		var previous sql.NullInt64
+		err = r.row(ctx, "decision", `SELECT d.action, d.would, d.mode, u.value, d.matches, v.value, ifnull(y.value, ''), ifnull(o.value, ''),
+			ifnull(e.value, ''), d.previous, d.capped, d.provisional
+			FROM decision d JOIN text u ON u.id = d.rule JOIN text v ON v.id = d.revision
+			LEFT JOIN text y ON y.id = d.reason LEFT JOIN text o ON o.id = d.position LEFT JOIN text e ON e.id = d.error WHERE d.id = ?`, id,
+			&d.action, &d.would, &d.mode, &d.rule, &matches, &d.revision, &d.reason, &d.position, &d.failure, &previous, &d.capped, &d.provisional)
 		if err != nil {
 			return d, err
+		}
+		if previous.Valid && earlier > 0 {
+			before, err := r.decision(ctx, previous.Int64, earlier-1)
+			if err != nil {
+				return d, err
+			}
+			d.previous = &before
 		}
 		d.matches, err = r.list(ctx, matches)
 		return d, err

@@ -150,7 +150,7 @@ func (r *reader) exec(ctx context.Context, w *row) (Exec, error) {
 	if err != nil {
 		return e, err
 	}
-	e.UID, e.NetNS, e.Cgroup, e.Unit, e.Container, e.User = a.uid, a.netns, a.cgroup, a.unit, a.container, r.users(a.uid)
+	e.UID, e.NetNS, e.Cgroup, e.Unit, e.Container, e.User = a.uid, a.netns, a.cgroup, a.unit, a.container, r.account(&a)
 	return e, r.fillProcess(ctx, w, &e)
 }
 

@@ -138,7 +138,7 @@ func (r *reader) groups(ctx context.Context, g *grouping, since, until time.Time
 			" AND bucket >= " + b.arg(p.from) + " AND bucket < " + b.arg(p.to)
 	}
 	text := "SELECT " + g.label + " AS label, sum(sent), sum(received), sum(connections) FROM (" + strings.Join(selects, " UNION ALL ") +
-		") " + g.join + " GROUP BY label ORDER BY sum(sent) + sum(received) DESC, label LIMIT " + b.arg(int64(limit))
+		") " + g.join + " GROUP BY label HAVING sum(connections) <> 0 OR sum(sent) <> 0 OR sum(received) <> 0 ORDER BY sum(sent) + sum(received) DESC, label LIMIT " + b.arg(int64(limit))
 	rows, err := r.tx.QueryContext(ctx, text, b.args...)
 	if err != nil {
 		return nil, err
