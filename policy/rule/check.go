@@ -81,11 +81,21 @@ func stringsOf[T interface{ String() string }](list []T) []string {
 // those of YAML 1.1 included, which read no and 0755 otherwise.
 func textNode(s string) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
-	switch strings.ToLower(s) {
-	case "y", "n", "yes", "no", "on", "off", "true", "false", "null", "~":
+	if needsQuotes(s) {
 		n.Style = yaml.DoubleQuotedStyle
 	}
 	return n
+}
+
+// needsQuotes finds texts that would read as something else. What it does not
+// find, the encoder still quotes, in the other quotes.
+func needsQuotes(s string) bool {
+	switch strings.ToLower(s) {
+	case "y", "n", "yes", "no", "on", "off", "true", "false", "null", "~":
+		return true
+	}
+	return strings.IndexAny(s, "*@!&%`#|>'\"") == 0 || strings.ContainsAny(s, ",[]{}\n") ||
+		strings.Contains(s, ": ") || strings.Contains(s, " #")
 }
 
 // numberNode writes digits as a number, anything else as a text.
