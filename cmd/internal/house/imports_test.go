@@ -37,9 +37,9 @@ var mayImport = map[string][]string{
 	"policy/rego":          {"monitor/event", "policy/rule"},
 	// People's own Rego, and the worker process that runs it for the daemon.
 	"policy/rego/custom": {"monitor/event", "policy/rule"},
-	"policy/table":         {"monitor/event", "policy/rule"},
-	"policy/history":       {"monitor/event", "policy/rule", "policy/rego", "policy/table"},
-	"policy/lint":          {"monitor/event", "policy/rule", "policy/rego", "policy/rego/custom", "policy/table", "policy/report"},
+	"policy/table":       {"monitor/event", "policy/rule"},
+	"policy/history":     {"monitor/event", "policy/rule", "policy/rego", "policy/table"},
+	"policy/lint":        {"monitor/event", "policy/rule", "policy/rego", "policy/rego/custom", "policy/table", "policy/report"},
 	// What lint and suite found, in the formats of people and of CI machines.
 	"policy/report": {"policy/rule"},
 	// Runs the tests that stand beside the rules, and what they cover.
