@@ -17,13 +17,13 @@ func BenchmarkHit(b *testing.B) {
 	path := install(b, filepath.Join(b.TempDir(), "prog"), program(b, "sleep"))
 	age()
 	r.askFile(path)
-	req := event.HashRequest{File: fileID(b, path), Boot: bootNow(b)}
+	req := event.HashRequest{File: fileID(b, path), Boot: bootTime(b)}
 	b.Run("disk", func(b *testing.B) { hit(b, r, req) })
 	shm := install(b, filepath.Join("/dev/shm", filepath.Base(b.TempDir())+"digest-bench"), program(b, "sleep"))
 	defer func() { _ = exec.Command("/bin/rm", shm).Run() }()
 	age()
 	r.askFile(shm)
-	b.Run("unnamed device", func(b *testing.B) { hit(b, r, event.HashRequest{File: fileID(b, shm), Boot: bootNow(b)}) })
+	b.Run("unnamed device", func(b *testing.B) { hit(b, r, event.HashRequest{File: fileID(b, shm), Boot: bootTime(b)}) })
 }
 
 func hit(b *testing.B, r *rig, req event.HashRequest) {

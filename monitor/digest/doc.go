@@ -15,7 +15,9 @@
 //
 // Terms. A state is size, mtime and ctime of an inode. A state is racy while its
 // ctime is so young that one more write could leave it unchanged; racy digests
-// are answered and never cached. A file system is forgeable when an
+// are answered and never cached. An execution is young while its file could have
+// taken number and state over from another one: then sightings answer only when
+// none is missing, or when the inode's generation tells. A file system is forgeable when an
 // unprivileged user decides what stat says (FUSE, and overlays of other user
 // namespaces, which may lie on FUSE): its files are read again for every exec.
 // Device numbers are in the kernel's encoding, major<<20|minor.

@@ -19,7 +19,7 @@ import (
 // would say.
 func runOnce(t testing.TB, path string) event.HashRequest {
 	t.Helper()
-	cmd, boot := exec.Command(path), bootNow(t)
+	cmd, boot := exec.Command(path), bootTime(t)
 	if err := cmd.Run(); err != nil {
 		t.Fatal(err)
 	}

@@ -75,6 +75,16 @@ func familyOfMagic(magic int64) family {
 	return familyUnknown
 }
 
+// neverRenumbers reports whether statfs's f_type is of a file system in memory,
+// which counts its inodes up.
+func neverRenumbers(magic int64) bool {
+	switch uint32(magic) {
+	case unix.TMPFS_MAGIC, unix.RAMFS_MAGIC, unix.HUGETLBFS_MAGIC:
+		return true
+	}
+	return false
+}
+
 // familyOfName reads the type field of mountinfo.
 func familyOfName(name string) family {
 	switch name {

@@ -46,8 +46,13 @@ func unmount(t *testing.T, dir string) {
 // "prog", and returns the path of prog in it.
 func mountOverlay(t *testing.T, content []byte) string {
 	t.Helper()
+	return filepath.Join(stack(t, t.TempDir(), content), "prog")
+}
+
+// stack is mountOverlay in dir; it returns where the overlay is mounted.
+func stack(t *testing.T, dir string, content []byte) string {
+	t.Helper()
 	needRoot(t)
-	dir := t.TempDir()
 	for _, name := range []string{"lower", "upper", "work", "merged"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
 			t.Fatal(err)
@@ -62,7 +67,7 @@ func mountOverlay(t *testing.T, content []byte) string {
 	t.Cleanup(func() {
 		unmount(t, merged)
 	})
-	return filepath.Join(merged, "prog")
+	return merged
 }
 
 func TestOverlay(t *testing.T) {
@@ -208,7 +213,7 @@ func TestTmpfs(t *testing.T) {
 		wantDigest(t, r.ask(runOnce(t, path)), content)
 	}
 	age()
-	if _, ok := r.Executable(event.HashRequest{File: fileID(t, path), Boot: bootNow(t)}, nil); !ok {
+	if _, ok := r.Executable(event.HashRequest{File: fileID(t, path), Boot: bootTime(t)}, nil); !ok {
 		t.Error("a known file on a file system of the host was not answered at once")
 	}
 }
@@ -223,7 +228,7 @@ func TestUnmountedNumbersCountNoMore(t *testing.T) {
 	r := newRig(t, Config{NoFanotify: true})
 	path := install(t, filepath.Join(dir, "prog"), program(t, "true"))
 	age()
-	id, boot := fileID(t, path), bootNow(t)
+	id, boot := fileID(t, path), bootTime(t)
 	r.askFile(path)
 	if _, ok := r.Executable(event.HashRequest{File: id, Boot: boot}, nil); !ok {
 		t.Error("a known file was not answered at once")
@@ -237,7 +242,7 @@ const btrfsSubvolume = 0x5000940e
 
 // TestBtrfs runs programs from two subvolumes of a real btrfs.
 func TestBtrfs(t *testing.T) {
-	dir := mountBtrfs(t)
+	dir := mountImage(t, "btrfs")
 	r := newRig(t, Config{})
 	r.run()
 	for _, name := range []string{"one", "two"} {
@@ -275,24 +280,24 @@ func subvolume(t *testing.T, dir, name string) {
 	}
 }
 
-// mountBtrfs mounts a copy of testdata/btrfs.img.bz2 (16 MiB, made by
-// "mkfs.btrfs --mixed").
-func mountBtrfs(t *testing.T) string {
+// mountImage mounts a copy of testdata/KIND.img.bz2. They were made by
+// "mkfs.btrfs --mixed" (16 MiB) and "mkfs.ext3 -I 256 -J size=1" (4 MiB).
+func mountImage(t *testing.T, kind string) string {
 	t.Helper()
 	needRoot(t)
 	types, err := os.ReadFile("/proc/filesystems")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(types), "\tbtrfs\n") {
-		t.Skip("missing feature: btrfs")
+	if !strings.Contains(string(types), "\t"+kind+"\n") {
+		t.Skip("missing feature: " + kind)
 	}
-	packed, err := os.Open("testdata/btrfs.img.bz2")
+	packed, err := os.Open("testdata/" + kind + ".img.bz2")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer packed.Close()
-	image, err := os.Create(filepath.Join(t.TempDir(), "btrfs.img"))
+	image, err := os.Create(filepath.Join(t.TempDir(), kind+".img"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,8 +307,8 @@ func mountBtrfs(t *testing.T) string {
 	}
 	device := attachLoop(t, image)
 	dir := t.TempDir()
-	if err := unix.Mount(device, dir, "btrfs", 0, ""); err != nil {
-		t.Fatalf("mount btrfs: %v", err)
+	if err := unix.Mount(device, dir, kind, 0, ""); err != nil {
+		t.Fatalf("mount %s: %v", kind, err)
 	}
 	t.Cleanup(func() {
 		unmount(t, dir)

@@ -56,26 +56,34 @@ func (s *sightings) add(v sighting) {
 
 // find is the flight of the file that req executed, or nil. Only superblocks
 // that never lie about times may be joined this way: no descriptor of the
-// process itself proves the equality. It is not certain when the process
-// executed several files that nothing tells apart: young ones that had the same
-// inode number one after the other.
-func (s *sightings) find(req event.HashRequest, t *mountTable) (found *flight, certain bool) {
+// process itself proves the equality. complete says that all executions up to
+// req's have been sighted. It is not certain when the process executed, or may
+// have executed, several files that nothing tells apart: young ones that had the
+// same inode number one after the other, and those of an overlay that shows
+// other numbers than its superblock has.
+func (s *sightings) find(req event.HashRequest, t *mountTable, complete bool) (found *flight, certain bool) {
 	if req.File.IsZero() || !t.vouches(req.File) {
 		return nil, true
 	}
+	proven, certain := false, true
 	for i := range s.ring {
 		v := &s.ring[i]
 		if v.pid != req.ID.PID || compare(req.File, &v.flight.shown, t) != same {
 			continue
 		}
+		proof := identifies(req, &v.flight.shown)
 		switch {
-		case found == nil:
-			found = v.flight
-		case !found.agrees(v.flight) && executedAt(req) <= settledSince(req.File.Ctime):
-			return nil, false
+		case found == nil || proof && !proven:
+			found, proven, certain = v.flight, proof, true
+		case proven && !proof:
+		case !found.agrees(v.flight) && !(proven && !young(req)):
+			certain = false
 		}
 	}
-	return found, true
+	if found == nil {
+		return nil, true
+	}
+	return found, certain && (proven || complete)
 }
 
 // agrees reports whether both flights are of one content. Callers hold

@@ -75,6 +75,7 @@ type Hasher struct {
 	cache     *cache
 	armed     int // entries armed since the last flush
 	sightings sightings
+	gap       uint64 // CLOCK_BOOTTIME up to which executions went unsighted
 	flights   map[flightKey]*flight
 	waiters   map[*waiter]struct{}
 	parking   parking

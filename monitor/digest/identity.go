@@ -71,16 +71,25 @@ func maySilence(ctime int64, now time.Time) bool { return !racy(ctime, now.Add(-
 // given to another file, without a new ctime: who saw that state then need not
 // have seen the content that it has later.
 func settledSince(ctime int64) uint64 {
-	var boot unix.Timespec
 	wall := time.Now() // first: a delay before the other clock errs to the safe side
-	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) != nil {
-		return math.MaxUint64
+	boot := bootNow()
+	if boot == math.MaxUint64 {
+		return boot
 	}
-	since := boot.Nano() - int64(wall.Sub(time.Unix(0, ctime))) + int64(settledMargin)
+	since := int64(boot) - int64(wall.Sub(time.Unix(0, ctime))) + int64(settledMargin)
 	if ctime%int64(time.Second) == 0 {
 		since += int64(coarsestGrain)
 	}
 	return uint64(max(since, 0))
+}
+
+// bootNow reads CLOCK_BOOTTIME; the end of time when there is no such clock.
+func bootNow() uint64 {
+	var boot unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) != nil {
+		return math.MaxUint64
+	}
+	return uint64(boot.Nano())
 }
 
 // executedAt is when req's file was executed, or a time before that; 0 when
@@ -90,6 +99,19 @@ func executedAt(req event.HashRequest) uint64 {
 		return req.Boot
 	}
 	return req.ID.Start
+}
+
+// young reports whether req's file may have taken its number and times over
+// from another one that was executed before.
+func young(req event.HashRequest) bool { return executedAt(req) <= settledSince(req.File.Ctime) }
+
+// identifies reports whether o, which compare found to be the same as req's
+// file, can be no other one that looked alike.
+func identifies(req event.HashRequest, o *opened) bool {
+	if req.File.Inode != o.number {
+		return false
+	}
+	return !young(req) || o.unique || o.numbered && req.File.HasGeneration
 }
 
 // agreement says how a descriptor compares with what the kernel saw at exec.
@@ -111,6 +133,9 @@ func compare(f event.FileID, o *opened, t *mountTable) agreement {
 	}
 	// An overlay may number its inodes unlike stat.
 	if f.Inode != o.number && o.family != familyStacked {
+		return differs
+	}
+	if f.HasGeneration && o.numbered && f.Generation != o.generation {
 		return differs
 	}
 	if dev, ok := o.superblock(); ok && dev != f.Dev {

@@ -205,7 +205,7 @@ func settle() { time.Sleep(25 * time.Millisecond) }
 // without an open and pass without an event.
 func age() { time.Sleep(silentAge + 100*time.Millisecond) }
 
-func bootNow(t testing.TB) uint64 {
+func bootTime(t testing.TB) uint64 {
 	t.Helper()
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
@@ -260,7 +260,22 @@ func fileID(t testing.TB, path string) event.FileID {
 	if err := unix.Stat(path, &st); err != nil {
 		t.Fatalf("stat %s: %v", path, err)
 	}
-	return event.FileID{Dev: kernelDevice(uint64(st.Dev)), Inode: st.Ino, Size: st.Size, Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano()}
+	id := event.FileID{Dev: kernelDevice(uint64(st.Dev)), Inode: st.Ino, Size: st.Size, Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano()}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(path, &fs); err != nil {
+		t.Fatal(err)
+	}
+	if familyOfMagic(int64(fs.Type)) != familyLocal { // a server may be stuck, and is not asked
+		return id
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	id.Generation, err = unix.IoctlGetUint32(int(f.Fd()), getVersion)
+	id.HasGeneration = err == nil
+	return id
 }
 
 // superblockOf is the device number that the kernel has for a process's

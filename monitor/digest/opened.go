@@ -28,6 +28,10 @@ type opened struct {
 	family family
 	path   string
 
+	generation uint32
+	numbered   bool // generation is known
+	unique     bool // the file system gives no inode number twice
+
 	kernelDev uint64 // superblock's, when the mount table shows the mount
 	listed    bool   // kernelDev is known
 }
@@ -51,6 +55,8 @@ func (o *opened) fill(t *mountTable) error {
 		return fmt.Errorf("stat file system: %w", err)
 	}
 	o.family = familyOfMagic(int64(fs.Type))
+	o.unique = neverRenumbers(int64(fs.Type))
+	o.readGeneration()
 	if o.family != familyLocal && t != nil {
 		if m, ok := mountOf(o.fd, t); ok {
 			o.kernelDev, o.listed = m.dev, true
@@ -60,6 +66,21 @@ func (o *opened) fill(t *mountTable) error {
 		}
 	}
 	return nil
+}
+
+// getVersion is FS_IOC_GETVERSION, which x/sys does not name; 64-bit machines
+// share the number.
+const getVersion = 0x80087601
+
+// readGeneration asks no server and no overlay: what they pass on is not what
+// the kernel shows at exec.
+func (o *opened) readGeneration() {
+	if o.family != familyLocal && o.family != familyRenumbered {
+		return
+	}
+	var err error
+	o.generation, err = unix.IoctlGetUint32(o.fd, getVersion)
+	o.numbered = err == nil
 }
 
 // name reads path, links and what stat reads. The name comes before the number

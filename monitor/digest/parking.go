@@ -2,8 +2,6 @@ package digest
 
 import (
 	"time"
-
-	"snitch/monitor/event"
 )
 
 // parkAtMost bounds the wait for a reader that is stuck.
@@ -12,6 +10,7 @@ const parkAtMost = time.Second
 // parking holds requests whose process is gone until every fanotify reader has
 // looked at all events that happened before the request: the execution was
 // queued before the exec event was, so a sighting is there by then or never.
+// So do requests whose file may be taken for another one.
 // Hasher.mu guards it.
 type parking struct {
 	sequence uint64 // tickets given out
@@ -21,22 +20,26 @@ type parking struct {
 
 type parked struct {
 	waiter  *waiter
+	step    func(*waiter, lane) // what goes on, in lane
+	lane    lane
 	ticket  uint64
 	missing uint8 // gates that have not settled yet
 	timer   *time.Timer
 }
 
-// park waits for the readers, or goes on at once when there is none.
-func (h *Hasher) park(w *waiter) {
+// park waits for the readers before it takes step, or goes on at once when
+// there is none.
+func (h *Hasher) park(w *waiter, l lane, step func(*waiter, lane)) {
 	h.mu.Lock()
+	w.settled, w.late = true, h.parking.gates != 1<<len(h.groups)-1
 	if h.parking.gates == 0 {
 		h.mu.Unlock()
-		h.lastResort(w)
+		step(w, l)
 		return
 	}
 	h.parking.sequence++
 	h.parking.parked = append(h.parking.parked, parked{
-		waiter: w, ticket: h.parking.sequence, missing: h.parking.gates,
+		waiter: w, step: step, lane: l, ticket: h.parking.sequence, missing: h.parking.gates,
 		timer: time.AfterFunc(parkAtMost, func() { h.unpark(w) }),
 	})
 	h.mu.Unlock()
@@ -63,7 +66,12 @@ func (h *Hasher) settle(i int, ticket uint64) {
 }
 
 func (h *Hasher) unpark(w *waiter) {
-	h.release(func(p *parked) bool { return p.waiter == w })
+	h.release(func(p *parked) bool {
+		if p.waiter == w {
+			w.late = true
+		}
+		return p.waiter == w
+	})
 }
 
 func (h *Hasher) openGate(i int) {
@@ -78,6 +86,7 @@ func (h *Hasher) shutGate(i int) {
 	h.mu.Unlock()
 	h.release(func(p *parked) bool {
 		p.missing &^= 1 << i
+		p.waiter.late = true
 		return p.missing == 0
 	})
 }
@@ -85,12 +94,12 @@ func (h *Hasher) shutGate(i int) {
 // release lets those go on that ready chooses.
 func (h *Hasher) release(ready func(*parked) bool) {
 	h.mu.Lock()
-	var free []*waiter
+	var free []parked
 	kept := h.parking.parked[:0]
 	for _, p := range h.parking.parked {
 		if ready(&p) {
 			p.timer.Stop()
-			free = append(free, p.waiter)
+			free = append(free, p)
 		} else {
 			kept = append(kept, p)
 		}
@@ -98,9 +107,7 @@ func (h *Hasher) release(ready func(*parked) bool) {
 	clear(h.parking.parked[len(kept):])
 	h.parking.parked = kept
 	h.mu.Unlock()
-	for _, w := range free {
-		if !h.pool.add(fastLane, func() { h.lastResort(w) }) {
-			h.finish(w, event.HashResult{Reason: event.HashBusy})
-		}
+	for _, p := range free {
+		h.again(p.waiter, p.lane, p.step)
 	}
 }

@@ -10,6 +10,10 @@ import (
 // still shows.
 func (h *Hasher) resolve(w *waiter, l lane) {
 	t := h.table()
+	if !w.settled && h.needsAll(w.req, t) {
+		h.park(w, l, h.resolve)
+		return
+	}
 	if h.joinSighting(w, t, false) {
 		return
 	}
@@ -18,18 +22,34 @@ func (h *Hasher) resolve(w *waiter, l lane) {
 	case errors.Is(err, errOtherLane):
 		h.again(w, fit, h.resolve)
 		return
-	case err == nil && h.isImage(w, o, t):
+	case err == nil && h.isImage(w, o, t) && !mayBeAnother(w.req, o, t):
 		h.join(w, o, l, t)
 		return
 	case err == nil: // another image by now
 		o.close()
 		err = errGone
 	}
-	if errors.Is(err, errGone) {
-		h.park(w)
-		return
+	switch {
+	case !errors.Is(err, errGone):
+		h.finish(w, event.HashResult{Reason: reasonOf(err)})
+	case w.settled:
+		h.lastResort(w, l)
+	default:
+		h.park(w, fastLane, h.lastResort)
 	}
-	h.finish(w, event.HashResult{Reason: reasonOf(err)})
+}
+
+// mayBeAnother reports whether the process of req may have gone on to o from a
+// file that looked alike; there was no sighting to tell.
+func mayBeAnother(req event.HashRequest, o *opened, t *mountTable) bool {
+	return req.Boot != 0 && young(req) && t.vouches(req.File) && !identifies(req, o)
+}
+
+// needsAll reports whether req may be answered from a sighting only when none
+// is missing: its file looks like another one that its process executed before,
+// or could.
+func (h *Hasher) needsAll(req event.HashRequest, t *mountTable) bool {
+	return !req.File.IsZero() && t.vouches(req.File) && (young(req) || t.family(req.File.Dev) == familyStacked)
 }
 
 // again repeats a step in another lane.
@@ -53,7 +73,7 @@ func (h *Hasher) isImage(w *waiter, o *opened, t *mountTable) bool {
 }
 
 // lastResort answers for a process that is gone: by now every sighting is in.
-func (h *Hasher) lastResort(w *waiter) {
+func (h *Hasher) lastResort(w *waiter, _ lane) {
 	t := h.table()
 	if h.joinSighting(w, t, true) {
 		return
@@ -63,7 +83,7 @@ func (h *Hasher) lastResort(w *waiter) {
 		return
 	}
 	o, err := openSame(w.req.Path, w.req.File, t)
-	if err == nil && executedAt(w.req) <= settledSince(w.req.File.Ctime) {
+	if err == nil && young(w.req) {
 		o.close()
 		err = errGone
 	}
@@ -93,7 +113,7 @@ func (h *Hasher) resolveScript(w *waiter, l lane) {
 // when there is nothing else to try.
 func (h *Hasher) joinSighting(w *waiter, t *mountTable, last bool) bool {
 	h.mu.Lock()
-	f, certain := h.sightings.find(w.req, t)
+	f, certain := h.sightings.find(w.req, t, w.settled && !w.late && h.gap < executedAt(w.req))
 	if !certain {
 		h.mu.Unlock()
 		h.finish(w, event.HashResult{Reason: event.HashVanished})

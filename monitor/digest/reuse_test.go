@@ -19,7 +19,7 @@ func TestReusedInodeNumbers(t *testing.T) {
 			}
 			content := program(t, "sleep")
 			path := install(t, filepath.Join(t.TempDir(), "prog"), content)
-			executed := bootNow(t)
+			executed := bootTime(t)
 			settle()
 			second := request(t, start(t, path, "60").Process.Pid, path)
 			wantDigest(t, r.ask(second), content) // the state belongs to this digest from now on
@@ -41,7 +41,7 @@ func TestYoungFilesAreAnswered(t *testing.T) {
 	r.run()
 	content := program(t, "true")
 	path := install(t, filepath.Join(t.TempDir(), "prog"), content)
-	for begun := bootNow(t); bootNow(t) < begun+2*uint64(silentAge); settle() {
+	for begun := bootTime(t); bootTime(t) < begun+2*uint64(silentAge); settle() {
 		wantDigest(t, r.ask(runOnce(t, path)), content)
 	}
 }

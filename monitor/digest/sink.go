@@ -49,6 +49,7 @@ func (h *Hasher) executed(g *group, pid uint32, fd int) {
 		h.sightings.add(sighting{pid: pid, flight: f})
 	} else {
 		h.count.discarded.Add(1)
+		h.gap = bootNow()
 	}
 	h.mu.Unlock()
 	if !created {
@@ -92,11 +93,22 @@ func (h *Hasher) changed(g *group, fd int) {
 
 // missed counts an event whose file could not be opened: its process is hashed
 // from /proc or not at all. Nothing that is cached depends on it.
-func (h *Hasher) missed(*group) { h.count.missed.Add(1) }
+func (h *Hasher) missed(*group) {
+	h.count.missed.Add(1)
+	h.unsighted()
+}
+
+// unsighted remembers that an execution before now was not sighted.
+func (h *Hasher) unsighted() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.gap = bootNow()
+}
 
 // overflowed: modifications went unseen, so nothing that is cached counts.
 func (h *Hasher) overflowed(*group) {
 	h.count.overflows.Add(1)
 	h.loss(event.LossFanotify, 1)
+	h.unsighted()
 	h.dropCache()
 }

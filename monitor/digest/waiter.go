@@ -13,6 +13,9 @@ type waiter struct {
 	path string // a script; "" for an executable
 	done func(event.HashResult)
 
+	settled bool // it waited for the readers of fanotify
+	late    bool // in vain: one of them is stuck, or does not run
+
 	// answers orders the callbacks: the final answer comes last. It is held
 	// while done runs, so that an expiry cannot be overtaken.
 	answers sync.Mutex
