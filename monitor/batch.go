@@ -15,11 +15,6 @@ type Batch struct {
 	Losses      []event.Loss
 }
 
-// Empty reports whether there is nothing in b.
-func (b *Batch) Empty() bool {
-	return len(b.Connections) == 0 && len(b.Execs) == 0 && len(b.Losses) == 0
-}
-
 // Stats are counters since the monitor started, as of its last turn.
 type Stats struct {
 	Execs, Forks, Exits, Payloads uint64

@@ -42,7 +42,7 @@ type Deps struct {
 	Processes *process.Table
 	Names     *dns.Names
 	Losses    *Losses
-	Sink      func(Batch) // called from Run's goroutine; must not block
+	Sink      func(Batch) // called from Run's goroutine, each turn at least once, also with an empty batch; must not block
 	Log       *slog.Logger
 }
 
@@ -221,9 +221,7 @@ func (m *Monitor) publish(now time.Time) {
 	}
 	b := Batch{Time: now, Execs: m.takeExecs(now), Losses: append(m.lost, m.deps.Losses.take(now)...)}
 	m.lost = nil
-	if !b.Empty() {
-		m.deps.Sink(b)
-	}
+	m.deps.Sink(b)
 	m.conns.take(now, func(rows []event.Connection) {
 		for i := range rows {
 			if c := &rows[i]; c.Closed {

@@ -17,11 +17,10 @@ type Config struct {
 }
 
 // History answers what the record knew before a connection, and remembers it.
-// It is asked once a connection, before its decision.
 type History interface {
-	// Novelty names what is new about c; final says that every fact of it is
-	// there. Names are those of rule.Novelty.
-	Novelty(c *event.Connection, final bool) []string
+	// Novelty names what is new about c, in the words of rule.Novelty; later
+	// snapshots of c keep what earlier ones got.
+	Novelty(c *event.Connection) []string
 }
 
 // Deps are what an Engine asks.

@@ -113,11 +113,10 @@ func (e *Engine) one(ctx context.Context, p *Policy, c *event.Connection, out *O
 	}
 }
 
-// novelty asks once what is new about a connection, and once more when its
-// facts are complete.
+// novelty asks what is new about a connection until its facts are complete.
 func (e *Engine) novelty(r *row, c *event.Connection, final bool) {
-	if e.deps.History != nil && !r.final && (final || r.last == nil) {
-		r.novelty, r.final = e.deps.History.Novelty(c, final), final
+	if e.deps.History != nil && !r.final {
+		r.novelty, r.final = e.deps.History.Novelty(c), final
 	}
 	c.Novelty = r.novelty
 }

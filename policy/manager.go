@@ -67,12 +67,12 @@ func NewManager(cfg ManagerConfig) *Manager { return &Manager{cfg: cfg} }
 // Start loads the source. If that fails it goes on with the last good set, if
 // there is one, and else returns the error.
 func (m *Manager) Start() error {
-	err := m.Reload()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	digest, err := m.load()
 	if err == nil {
 		return nil
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	kept, loadErr := m.cfg.Keeper.Load()
 	if loadErr != nil {
 		if !errors.Is(loadErr, fs.ErrNotExist) {
@@ -85,6 +85,7 @@ func (m *Manager) Start() error {
 		return errors.Join(err, fmt.Errorf("kept rules: %w", compileErr))
 	}
 	m.use(p, true)
+	m.fail(err, digest)
 	m.cfg.Log.Warn("the last good rules are used", "source", kept.Source, "revision", p.Set.Revision)
 	return nil
 }
@@ -95,20 +96,27 @@ func (m *Manager) Start() error {
 func (m *Manager) Reload() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	digest, err := m.load()
+	if err != nil {
+		m.fail(err, digest)
+	}
+	return err
+}
+
+// load reads, compiles and uses. The caller holds mu.
+func (m *Manager) load() (digest string, err error) {
 	snapshot, err := m.cfg.Source.Read()
 	if err != nil {
-		m.fail(err, "")
-		return err
+		return "", err
 	}
-	digest := snapshot.Digest()
+	digest = snapshot.Digest()
 	if digest == m.digest {
 		m.heal()
-		return nil
+		return digest, nil
 	}
 	p, err := m.cfg.Compile(snapshot)
 	if err != nil {
-		m.fail(err, digest)
-		return err
+		return digest, err
 	}
 	if err := m.cfg.Keeper.Save(snapshot); err != nil {
 		m.cfg.Log.Error("the rules are used, and will not be there after a restart if their source is not", "error", err)
@@ -116,7 +124,7 @@ func (m *Manager) Reload() error {
 	m.digest = digest
 	m.use(p, false)
 	m.cfg.Log.Info("rules loaded", "revision", p.Set.Revision, "rules", len(p.Set.Rules), "took", p.Took)
-	return nil
+	return digest, nil
 }
 
 // use swaps. The caller holds mu.

@@ -68,7 +68,7 @@ func runFlags(cmd *cobra.Command, opts *RunOptions) {
 	f := cmd.Flags()
 	f.StringVar(&opts.Config, "config", "", "configuration file (/etc/snitch/config.yaml, if it is there)")
 	dirFlag(cmd, &opts.State, "state", d.State, "directory of everything that is written")
-	dirFlag(cmd, &opts.Rules, "rules", "", "directory of rules (this build has no policy engine: it must be empty)")
+	dirFlag(cmd, &opts.Rules, "rules", "", "directory of rules; without any in it, the shipped audit set (/etc/snitch/rules, but not with --state)")
 	choiceFlag(cmd, &opts.Mode, "mode", "audit", "what decisions may do (this build knows audit only)", "audit", "enforce")
 	dirFlag(cmd, &opts.Cgroup, "cgroup", "", "account only sockets whose owner is in this cgroup v2 directory")
 	choiceFlag(cmd, &opts.Tier, "tier", d.Tier, "way of counting", config.Tiers()...)
@@ -116,6 +116,12 @@ func (o *RunOptions) settings() (config.Config, error) {
 	if o.given("flow-entries") {
 		cfg.FlowEntries = o.FlowEntries
 	}
+	switch {
+	case o.Rules != "":
+		cfg.Rules.Dir = o.Rules
+	case o.given("state") && o.Config == "":
+		cfg.Rules.Dir = ""
+	}
 	if o.given("every-exec") {
 		cfg.EveryExec = o.EveryExec
 	}
@@ -139,15 +145,10 @@ func (o *RunOptions) refuse() error {
 	if o.FlowEntries < 64 || o.FlowEntries > 1<<22 {
 		return usageError(fmt.Errorf("--flow-entries %d is not between 64 and %d", o.FlowEntries, 1<<22), "leave it away for the default")
 	}
-	if o.Rules == "" {
-		return nil
-	}
-	entries, err := os.ReadDir(o.Rules)
-	if err != nil {
-		return usageError(fmt.Errorf("read rules: %w", err), "name a directory with --rules, or leave it away")
-	}
-	if len(entries) > 0 {
-		return lacksError(fmt.Errorf("this build has no policy engine yet, and %s has rules", o.Rules), "leave --rules away: it records everything and denies nothing")
+	if o.Rules != "" {
+		if info, err := os.Stat(o.Rules); err != nil || !info.IsDir() {
+			return usageError(fmt.Errorf("--rules %s is no directory", o.Rules), "name a directory with --rules, or leave it away")
+		}
 	}
 	return nil
 }
@@ -169,7 +170,7 @@ func runRun(ctx context.Context, io stdio, opts RunOptions) error {
 		}
 	}
 	if opts.Check {
-		return runCheck(io, cfg)
+		return runCheck(ctx, io, cfg)
 	}
 	level := new(slog.LevelVar)
 	setLevel(level, cfg.LogLevel)
@@ -185,9 +186,17 @@ func setLevel(to *slog.LevelVar, name string) {
 	}
 }
 
-// runCheck proves that this kernel and this configuration work, beside a daemon
-// that runs.
-func runCheck(io stdio, cfg config.Config) error {
+// runCheck proves that these rules, this kernel and this configuration work,
+// beside a daemon that runs.
+func runCheck(ctx context.Context, io stdio, cfg config.Config) error {
+	snapshot, err := newRuleSource(cfg.Rules.Dir).Read()
+	if err != nil {
+		return rulesError(err)
+	}
+	p, err := compile(ctx, snapshot, cfg.Rules)
+	if err != nil {
+		return rulesError(err)
+	}
 	kernel, err := loadKernel(cfg)
 	if err != nil {
 		return err
@@ -196,7 +205,8 @@ func runCheck(io stdio, cfg config.Config) error {
 	if err := kernel.Close(); err != nil {
 		return fmt.Errorf("detach: %w", err)
 	}
-	return write(io.out, fmt.Sprintf("ok: tier %s, %d programs were loaded, attached and removed\n", tier, n))
+	return write(io.out, fmt.Sprintf("ok: tier %s, %d programs were loaded, attached and removed; %d rules compiled, %s\n",
+		tier, n, len(p.Set.Rules)+len(p.Set.Confine), snapshot.Source))
 }
 
 // loadKernel loads and attaches the kernel side.

@@ -120,7 +120,7 @@ func (s *service) ready(ctx context.Context, d *daemon) {
 	fmt.Fprintln(s.io.err, "ready")
 	s.notify(systemd.SdNotifyReady)
 	s.beside.Go(func() { s.trim(ctx) })
-	s.beside.Go(func() { s.signals(ctx) })
+	s.beside.Go(func() { s.signals(ctx, d) })
 	s.beside.Go(func() { s.watchdog(ctx, d) })
 	if s.opts.Live || !s.opts.Quiet && isTerminal(s.io.out) {
 		s.beside.Go(func() { s.live(d.hub) })
@@ -147,7 +147,7 @@ func (s *service) notify(state string) {
 }
 
 // signals reloads on SIGHUP until ctx ends.
-func (s *service) signals(ctx context.Context) {
+func (s *service) signals(ctx context.Context, d *daemon) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
@@ -158,6 +158,7 @@ func (s *service) signals(ctx context.Context) {
 		case <-hup:
 			s.notify(systemd.SdNotifyReloading + "\n" + systemd.SdNotifyMonotonicUsec())
 			s.reload()
+			_ = d.manager.Reload() // it tells its error itself
 			s.notify(systemd.SdNotifyReady)
 		}
 	}

@@ -148,6 +148,7 @@ func formatStatus(st control.Status) string {
 	line("processes", "%d known", st.Processes)
 	line("digests", "%d known, %d pending, %d hits, %d misses, %s read; fanotify %s", st.Digests.Entries, st.Digests.Pending, st.Digests.Hits, st.Digests.Misses, text.Bytes(st.Digests.Bytes), st.Digests.Fanotify)
 	line("names", "%d addresses have one; %d of %d DNS answers believed, %d hellos; resolved: %s", st.Names.Addresses, st.Names.Believed, st.Names.Answers, st.Names.Hellos, st.Names.Resolved)
+	policyLines(line, st.Policy)
 	databaseLine(line, st.Database)
 	line("memory", "core %s PSS (%s RSS), broker %s PSS (%s RSS)", text.Bytes(st.Memory.PSS), text.Bytes(st.Memory.RSS), text.Bytes(st.Memory.BrokerPSS), text.Bytes(st.Memory.BrokerRSS))
 	line("live", "%s, %d messages lost", text.Plural(uint64(st.Live.Clients), "client"), st.Live.Lost)
@@ -159,6 +160,23 @@ func formatStatus(st control.Status) string {
 	_ = w.Flush() // a strings.Builder takes everything
 	writeLosses(&b, st.Losses)
 	return b.String()
+}
+
+// policyLines names the rules in use, and why others are not.
+func policyLines(line func(name, format string, args ...any), p control.Policy) {
+	line("rules", "%s and %s from %s, revision %s", text.Plural(uint64(p.Rules), "rule"), text.Plural(uint64(p.Confine), "confinement"), p.Source, p.Revision)
+	line("decisions", "%d by OPA, %d from the cache, %d errors, %d waiting, %d never decided", p.Evaluated, p.CacheHits, p.Errors, p.Waiting, p.Undecided)
+	if p.Error == "" {
+		return
+	}
+	which := "those loaded before"
+	if p.LastGood {
+		which = "the last good ones"
+	}
+	line("", "THE RULES DO NOT LOAD, %s are used:", which)
+	for _, problem := range strings.Split(p.Error, "\n") {
+		line("", "%s", problem)
+	}
 }
 
 func helpers(kinds []string) string {

@@ -23,6 +23,7 @@ import (
 	"snitch/monitor/event"
 	"snitch/monitor/process"
 	"snitch/monitor/store"
+	"snitch/policy"
 )
 
 // daemon is the rooms, joined. Its fields are set by assemble and not changed.
@@ -40,6 +41,8 @@ type daemon struct {
 	table    *process.Table
 	names    *dns.Names
 	store    *store.Store
+	engine   *policy.Engine
+	manager  *policy.Manager
 	hub      *control.Hub
 	listener net.Listener
 	monitor  *monitor.Monitor
@@ -57,7 +60,7 @@ func assemble(ctx context.Context, cfg config.Config, state *stateDir, log *slog
 			d = nil
 		}
 	}()
-	for _, open := range []func(context.Context) error{d.openBroker, d.openKernel, d.seal, d.openStore, d.openFacts, d.openControl} {
+	for _, open := range []func(context.Context) error{d.openBroker, d.openKernel, d.seal, d.openStore, d.openPolicy, d.openFacts, d.openControl} {
 		if err := open(ctx); err != nil {
 			return d, err
 		}
@@ -156,17 +159,20 @@ func (d *daemon) openControl(context.Context) error {
 	return nil
 }
 
-// publish is the monitor's sink. The store comes first: a feed that begins
-// with a flush then misses nothing.
+// publish is the monitor's sink: decide, record, tell. The store comes before
+// the feed: a feed that begins with a flush then misses nothing.
 func (d *daemon) publish(b monitor.Batch) {
 	for i := range b.Connections {
-		c := &b.Connections[i]
-		c.User = d.users.name(c.UID)
-		c.Decision.Mode = event.ModeAudit // there is no policy engine to say so
+		b.Connections[i].User = d.users.name(b.Connections[i].UID)
 	}
-	slices.SortFunc(b.Connections, func(x, y event.Connection) int { return x.Opened.Compare(y.Opened) })
-	d.store.Append(store.Batch{Time: b.Time, Connections: b.Connections, Execs: b.Execs, Losses: b.Losses})
-	d.hub.Publish(b.Connections)
+	out := d.engine.Batch(context.Background(), b.Connections)
+	rows := append(b.Connections, out.Late...)
+	slices.SortFunc(rows, func(x, y event.Connection) int { return x.Opened.Compare(y.Opened) })
+	record := store.Batch{Time: b.Time, Connections: rows, Execs: b.Execs, Losses: b.Losses, Alerts: out.Alerts, Rules: out.Counts}
+	if !record.Empty() {
+		d.store.Append(record)
+		d.hub.Publish(rows)
+	}
 }
 
 // run works until ctx ends or a room fails. The monitor ends first, and what
@@ -178,7 +184,9 @@ func (d *daemon) run(ctx context.Context, ready func()) error {
 	g.Go(func() error { return d.hasher.Run(rest) })
 	g.Go(func() error { return d.names.Run(rest) })
 	g.Go(func() error { return d.store.Run(rest) })
-	server := control.New(control.Config{Access: control.Access{Group: d.state.gid}, Hub: d.hub, Status: d.status, Flush: d.store.Flush, Log: d.log})
+	g.Go(func() error { return d.manager.Run(rest) })
+	server := control.New(control.Config{Access: control.Access{Group: d.state.gid}, Hub: d.hub, Status: d.status, Flush: d.store.Flush,
+		Reload: d.manager.Reload, SetAlerts: d.setAlerts, Log: d.log})
 	g.Go(func() error { return server.Serve(rest, d.listener) })
 	g.Go(func() error {
 		defer endRest()

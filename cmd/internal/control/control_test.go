@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"snitch/monitor/event"
 )
 
 // TestMain makes the test binary a client when it is started as one: other
@@ -46,6 +48,7 @@ type fixture struct {
 	done chan error
 
 	flushes atomic.Int32
+	alerts  []string
 }
 
 // serve runs a server on a socket in a directory that everybody may search:
@@ -74,6 +77,11 @@ func serve(t *testing.T, mode os.FileMode) *fixture {
 	f := &fixture{dir: dir, hub: hub, done: make(chan error, 1)}
 	s := New(Config{Access: access, Hub: hub, Log: slog.New(slog.DiscardHandler),
 		Flush:  func(context.Context) error { f.flushes.Add(1); return nil },
+		Reload: func() error { return errors.New("a.yaml:1:1: no") },
+		SetAlerts: func(_ context.Context, ids []int64, state event.AlertState) error {
+			f.alerts = append(f.alerts, fmt.Sprint(state, ids))
+			return nil
+		},
 		Status: func(context.Context) (Status, error) { return Status{Tier: "test"}, nil }})
 	ctx, cancel := context.WithCancel(t.Context())
 	f.stop = cancel
@@ -262,5 +270,32 @@ func TestNotRunning(t *testing.T) {
 	_ = l.Close()
 	if _, err := c.Live(t.Context()); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("stale socket: %v", err)
+	}
+}
+
+// TestChanges checks what clients may change, and how it is refused.
+func TestChanges(t *testing.T) {
+	f := serve(t, 0)
+	c := NewClient(f.dir)
+	if err := c.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "a.yaml:1:1: no") {
+		t.Errorf("reload: %v", err)
+	}
+	ids := make([]int64, maxAlerts+1)
+	for i := range ids {
+		ids[i] = int64(i + 1)
+	}
+	if err := c.SetAlerts(t.Context(), ids, event.AlertSeen); err != nil {
+		t.Fatal(err)
+	}
+	if len(f.alerts) != 2 || f.alerts[1] != "seen [129]" {
+		t.Errorf("alerts were set in %d requests, the last is %q", len(f.alerts), f.alerts[len(f.alerts)-1])
+	}
+	for _, path := range []string{"?state=seen", "?state=gone&id=1", "?id=1", "?state=seen&id=0", "?state=seen&id=x"} {
+		if err := c.post(t.Context(), "/v1/alerts"+path); err == nil {
+			t.Errorf("%s was taken", path)
+		}
+	}
+	if len(f.alerts) != 2 {
+		t.Errorf("a refused request was carried out: %q", f.alerts)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"snitch/cmd/internal/text"
+	"snitch/monitor/event"
 )
 
 // Bounds of the server.
@@ -33,7 +34,11 @@ type Config struct {
 	// Flush brings what was published so far into the database. A feed begins
 	// after a flush, and so joins what the database tells without a gap.
 	Flush func(ctx context.Context) error
-	Log   *slog.Logger
+	// Reload reads the rules again; its error is for people.
+	Reload func() error
+	// SetAlerts says what a person did about alerts.
+	SetAlerts func(ctx context.Context, ids []int64, state event.AlertState) error
+	Log       *slog.Logger
 }
 
 // Server answers on the control socket.
@@ -50,6 +55,8 @@ func New(cfg Config) *Server {
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("GET /v1/live", s.live)
 	mux.HandleFunc("POST /v1/flush", s.flush)
+	mux.HandleFunc("POST /v1/reload", s.reload)
+	mux.HandleFunc("POST /v1/alerts", s.alerts)
 	s.http = &http.Server{Handler: s.guard(mux), ConnContext: withPeer, MaxHeaderBytes: maxHeader,
 		ReadHeaderTimeout: headerWithin, ReadTimeout: headerWithin, WriteTimeout: answerWithin, IdleTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(cfg.Log.With("component", "control").Handler(), slog.LevelDebug)}

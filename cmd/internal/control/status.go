@@ -23,6 +23,7 @@ type Status struct {
 	Memory      Memory          `json:"memory"`
 	Live        Live            `json:"live"`
 	Broker      Broker          `json:"broker"`
+	Policy      Policy          `json:"policy"`
 }
 
 // Mechanism is one program in the kernel and what it is for.
@@ -112,4 +113,24 @@ type Broker struct {
 	Helpers []string `json:"helpers"`
 	Starts  uint64   `json:"starts"`
 	Failed  uint64   `json:"failed"`
+}
+
+// Policy is which rules hold, and how deciding goes.
+type Policy struct {
+	Source    string    `json:"source"`
+	Revision  string    `json:"revision"`
+	Loaded    time.Time `json:"loaded,omitzero"`
+	LoadTime  float64   `json:"load_time"` // seconds, to compile
+	Rules     int       `json:"rules"`
+	Confine   int       `json:"confine"`
+	LastGood  bool      `json:"last_good"`          // the source does not load: the kept set is used
+	Error     string    `json:"error,omitempty"`    // why the source does not load, file:line:col, a line each
+	Degraded  []string  `json:"degraded,omitempty"` // custom packages that do not answer
+	Evaluated uint64    `json:"evaluated"`          // decisions made by OPA
+	Errors    uint64    `json:"errors"`             // of these, that fell back
+	CacheHits uint64    `json:"cache_hits"`
+	Cached    int       `json:"cached"`
+	Waiting   int       `json:"waiting"`   // rows that are not decided yet
+	Undecided uint64    `json:"undecided"` // rows that never will be
+	Slowest   float64   `json:"slowest"`   // seconds, of one decision
 }

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"snitch/cmd/internal/config"
+	"snitch/cmd/internal/control"
+	"snitch/monitor/event"
+	"snitch/monitor/store"
+	"snitch/policy"
+	"snitch/policy/bundle"
+	"snitch/policy/rule"
+	"snitch/rules"
+)
+
+// ruleSource is the directory of rules, or the shipped audit set as long as it
+// has none.
+type ruleSource struct{ bundle.Directory }
+
+func newRuleSource(dir string) ruleSource {
+	return ruleSource{bundle.Directory{Path: dir, Guarded: true}}
+}
+
+// Read implements policy.Source.
+func (s ruleSource) Read() (*bundle.Snapshot, error) {
+	if s.Path == "" {
+		return shipped()
+	}
+	snapshot, err := s.Directory.Read()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return shipped()
+	case err != nil:
+		return nil, err
+	case !slices.ContainsFunc(snapshot.Files, func(f bundle.File) bool { return isRuleFile(f.Path) }):
+		return shipped()
+	}
+	return snapshot, nil
+}
+
+// isRuleFile tells rules from their tests and from what lies beside them.
+func isRuleFile(path string) bool {
+	for _, suffix := range []string{".yaml", ".yml", ".rego"} {
+		if name, ok := strings.CutSuffix(path, suffix); ok {
+			return !strings.HasSuffix(name, "_test")
+		}
+	}
+	return false
+}
+
+// Watch implements policy.Source. The shipped set never changes.
+func (s ruleSource) Watch(ctx context.Context, log *slog.Logger, changed func()) error {
+	if s.Path == "" {
+		<-ctx.Done()
+		return nil
+	}
+	return s.Directory.Watch(ctx, log, changed)
+}
+
+// shipped is the set for machines without rules.
+func shipped() (*bundle.Snapshot, error) {
+	data, err := fs.ReadFile(rules.Files(), rules.Default)
+	if err != nil {
+		return nil, fmt.Errorf("read shipped rules: %w", err)
+	}
+	return &bundle.Snapshot{Source: "shipped with snitch", Files: []bundle.File{{Path: rules.Default, Data: data}}}, nil
+}
+
+// compile makes a policy of the files, as the configuration of this machine
+// wants it.
+func compile(ctx context.Context, s *bundle.Snapshot, cfg config.Rules) (*policy.Policy, error) {
+	files, err := s.FS()
+	if err != nil {
+		return nil, err
+	}
+	loaded, err := rule.Load(files, rule.Options{Revision: s.Revision})
+	if err != nil {
+		return nil, err
+	}
+	p, err := policy.Prepare(ctx, policy.WithoutAlerts(loaded.Set, cfg.IDs()))
+	if err != nil {
+		return nil, err
+	}
+	p.Snapshot = s
+	return p, nil
+}
+
+// openPolicy loads the rules. It comes after the store, which knows what is
+// new, and keeps what the rules were.
+func (d *daemon) openPolicy(ctx context.Context) error {
+	d.engine = policy.New(policy.Config{Mode: event.ModeAudit}, policy.Deps{History: d.store, Log: d.log.With("component", "policy")})
+	d.manager = policy.NewManager(policy.ManagerConfig{
+		Source: newRuleSource(d.cfg.Rules.Dir), Keeper: bundle.Keeper{Dir: d.state.path}, Engine: d.engine,
+		Compile: func(s *bundle.Snapshot) (*policy.Policy, error) { return compile(ctx, s, d.cfg.Rules) },
+		Used:    d.policyUsed, Alert: d.raise, Log: d.log.With("component", "policy"),
+	})
+	if err := d.manager.Start(); err != nil {
+		return rulesError(err)
+	}
+	return nil
+}
+
+func rulesError(err error) error {
+	return usageError(fmt.Errorf("load rules: %w", err), "mend them, and try them first with 'snitch policy check'")
+}
+
+// policyUsed keeps the rules with the record, so that it can be replayed, and
+// has open connections decided again.
+func (d *daemon) policyUsed(p *policy.Policy) {
+	files := make([]store.RuleFile, 0, len(p.Snapshot.Files))
+	for _, f := range p.Snapshot.Files {
+		files = append(files, store.RuleFile{Path: f.Path, Data: f.Data})
+	}
+	if err := d.store.PutRuleSet(p.Set.Revision, files); err != nil {
+		d.log.Warn("the record does not keep these rules", "component", "policy", "error", err)
+	}
+	if d.monitor != nil {
+		d.monitor.Republish()
+	}
+}
+
+// raise brings an alert that no connection led to into the record.
+func (d *daemon) raise(a event.Alert) {
+	d.store.Append(store.Batch{Time: a.Last, Alerts: []event.Alert{a}})
+}
+
+// setAlerts records what a person did about alerts.
+func (d *daemon) setAlerts(ctx context.Context, ids []int64, state event.AlertState) error {
+	for _, id := range ids {
+		if err := d.store.SetAlert(ctx, id, state); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// policyStatus is what the rules are and how deciding goes.
+func (d *daemon) policyStatus() control.Policy {
+	m, e := d.manager.State(), d.engine.Stats()
+	return control.Policy{Source: m.Source, Revision: m.Revision, Loaded: m.Loaded, LoadTime: m.Took.Seconds(), Rules: m.Rules, Confine: m.Confine,
+		LastGood: m.Kept, Error: m.Error, Evaluated: e.Evaluated, Errors: e.Errors, CacheHits: e.Hits, Cached: e.Cached,
+		Waiting: e.Late, Undecided: e.Undecided, Slowest: e.Slowest.Seconds()}
+}
