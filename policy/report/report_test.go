@@ -128,7 +128,9 @@ func TestSARIFIsValid(t *testing.T) {
 					RuleID    string
 					Message   struct{ Text string }
 					Locations []struct {
-						PhysicalLocation struct{ Region struct{ StartLine, StartColumn int } }
+						PhysicalLocation struct {
+							Region struct{ StartLine, StartColumn int }
+						}
 					}
 				}
 			}
