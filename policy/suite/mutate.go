@@ -1,0 +1,148 @@
+package suite
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"snitch/monitor/event"
+	"snitch/policy/rule"
+	"snitch/policy/table"
+)
+
+// Mutation is how many mistakes the cases noticed.
+type Mutation struct {
+	Killed    int
+	Survivors []Mutant // in the order of the rules
+}
+
+// Total is the number of mutants.
+func (m *Mutation) Total() int { return m.Killed + len(m.Survivors) }
+
+// Score is the share of killed mutants in percent, 100 when there was none.
+func (m *Mutation) Score() float64 { return percent(m.Killed, m.Total()) }
+
+// mutate tries every mutant of a set. A mistake in one rule changes only its own
+// vote: so a mutant costs one match a case, which is asked of the native table
+// after it was found to agree with OPA about the set itself.
+func mutate(ctx context.Context, set *rule.Set, cases []tried) (*Mutation, error) {
+	var useful []tried
+	native := table.Compile(set)
+	for _, t := range cases {
+		if !t.result.Passed() {
+			continue
+		}
+		v := native.Votes(&t.c.Facts)
+		if !slices.Equal(v.Rules, t.votes.Rules) || !slices.Equal(v.Confine, t.votes.Confine) {
+			return nil, fmt.Errorf("%s: case %q: OPA and the native table disagree (%v and %v), please report this", t.c.Pos, t.c.Name, t.votes, v)
+		}
+		useful = append(useful, t)
+	}
+	all := mutants(set)
+	killed := make([]bool, len(all))
+	g, ctx := errgroup.WithContext(ctx)
+	workers := runtime.GOMAXPROCS(0)
+	for w := range workers {
+		g.Go(func() error {
+			tries := newBench(set)
+			for i := w; i < len(all); i += workers {
+				if err := ctx.Err(); err != nil {
+					return fmt.Errorf("try mutants: %w", err)
+				}
+				killed[i] = tries.kills(&all[i], useful)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	m := &Mutation{}
+	for i := range all {
+		if killed[i] {
+			m.Killed++
+		} else {
+			m.Survivors = append(m.Survivors, all[i])
+		}
+	}
+	return m, nil
+}
+
+// bench is one worker's copy of a set, in which one rule at a time is replaced.
+type bench struct{ set *rule.Set }
+
+func newBench(set *rule.Set) *bench {
+	own := *set
+	own.Rules, own.Confine = slices.Clone(set.Rules), slices.Clone(set.Confine)
+	return &bench{&own}
+}
+
+// kills reports whether a case notices a mutant.
+func (b *bench) kills(m *Mutant, cases []tried) bool {
+	if m.rule != nil {
+		place := b.set.Rule(m.ID)
+		old := *place
+		*place = *m.rule
+		defer func() { *place = old }()
+	}
+	if m.confine != nil {
+		place := b.set.Confined(m.ID)
+		old := *place
+		*place = *m.confine
+		defer func() { *place = old }()
+	}
+	for i := range cases {
+		t := &cases[i]
+		d := b.set.Combine(m.votes(t, b.set.Lists), t.now)
+		if len(differences(&t.c.Expect, &d)) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// votes are those of a case on the mutant.
+func (m *Mutant) votes(t *tried, lists map[string]*rule.List) rule.Votes {
+	v := t.votes
+	if m.rule != nil || slices.Contains(v.Rules, m.ID) {
+		v.Rules = replaced(v.Rules, m.ID, m.rule != nil && ruleMatches(m.rule, lists, &t.c.Facts))
+	}
+	if m.confine != nil || slices.Contains(v.Confine, m.ID) {
+		v.Confine = replaced(v.Confine, m.ID, m.confine != nil && confineMatches(m.confine, &t.c.Facts))
+	}
+	return v
+}
+
+// replaced is ids with or without one, sorted.
+func replaced(ids []string, id string, with bool) []string {
+	i, there := slices.BinarySearchFunc(ids, id, strings.Compare)
+	switch {
+	case with == there:
+		return ids
+	case with:
+		return slices.Insert(slices.Clone(ids), i, id)
+	}
+	return slices.Delete(slices.Clone(ids), i, i+1)
+}
+
+func ruleMatches(r *rule.Rule, lists map[string]*rule.List, f *rule.Facts) bool {
+	if !allHold(table.Conditions(&r.Match, lists, r.Action == event.ActionAllow, f)) {
+		return false
+	}
+	return !slices.ContainsFunc(r.Except, func(e rule.Match) bool { return allHold(table.Conditions(&e, lists, true, f)) })
+}
+
+func confineMatches(c *rule.Confine, f *rule.Facts) bool {
+	if !allHold(table.ProcessConditions(c.Process, f)) {
+		return false
+	}
+	return !slices.ContainsFunc(c.Except, func(e rule.ProcessMatch) bool { return allHold(table.ProcessConditions(&e, f)) })
+}
+
+func allHold(conditions []table.Condition) bool {
+	return !slices.ContainsFunc(conditions, func(c table.Condition) bool { return c.State != table.Holds })
+}
