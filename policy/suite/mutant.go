@@ -39,11 +39,13 @@ func ruleMutants(r *rule.Rule) []Mutant {
 		out = append(out, Mutant{ID: r.ID, Pos: r.Pos, Change: change, rule: m})
 	}
 	other := flipped(r.Action)
-	add(fmt.Sprintf("%s instead of %s", other, r.Action), func(m *rule.Rule) {
-		if m.Action = other; other == event.ActionAllow {
-			m.Except = nil // an allow rule has none
-		}
-	})
+	if r.Mode == event.ModeEnforce { // the action of one of mode audit changes no decision
+		add(fmt.Sprintf("%s instead of %s", other, r.Action), func(m *rule.Rule) {
+			if m.Action = other; other == event.ActionAllow {
+				m.Except = nil // an allow rule has none
+			}
+		})
+	}
 	if mode := otherMode(r.Mode); r.Action != event.ActionAllow || mode == event.ModeAudit {
 		add(fmt.Sprintf("mode %s instead of %s", mode, r.Mode), func(m *rule.Rule) { m.Mode = mode })
 	}

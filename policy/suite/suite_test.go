@@ -1,0 +1,369 @@
+package suite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"snitch/policy/rego"
+	"snitch/policy/report"
+	"snitch/policy/rule"
+)
+
+var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+const rules = `version: 1
+confine:
+  - id: git-locked
+    process: {exe: /usr/bin/git}
+rules:
+  - id: ci-git-github
+    action: allow
+    reason: CI clones over HTTPS
+    process: {exe: /usr/bin/git, user: ci, parent: {exe: "/opt/runner/*/bin/Worker"}}
+    to: {host: [github.com, "*.github.com", 10.0.0.0/8], port: [443, 8000-8099], proto: tcp}
+  - id: no-paste
+    action: deny
+    reason: nothing leaves this way
+    to: {host: .pastebin.com}
+    except: [{process: {exe: /usr/bin/ir-collector}}]
+  - id: watch-telnet
+    action: deny
+    mode: audit
+    reason: telnet is on its way out
+    to: {port: 23, proto: tcp}
+`
+
+const tests = `version: 1
+cases:
+  - name: runner git reaches github
+    when: {process: {exe: /usr/bin/git, user: ci, parent: {exe: /opt/runner/2.3/bin/Worker}},
+           to: "tcp://api.github.com[140.82.112.5]:443"}
+    expect: {action: allow, rule: ci-git-github}
+  - name: nobody pastes
+    when: {process: {exe: /usr/bin/curl}, to: "tcp://pastebin.com[203.0.113.1]:443"}
+    expect: {action: deny, rule: no-paste, matches: no-paste}
+  - name: telnet alerts
+    when: {process: {exe: /usr/bin/telnet}, to: "tcp://203.0.113.1:23"}
+    expect: {action: alert, rule: none, matches: watch-telnet}
+`
+
+// load reads files and makes a Config of them.
+func load(t *testing.T, files map[string]string) Config {
+	t.Helper()
+	fsys := fstest.MapFS{}
+	for name, text := range files {
+		fsys[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	l, err := rule.Load(fsys, rule.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	opa, err := rego.New(t.Context(), l.Set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Config{Set: l.Set, Tests: l.Tests, Voter: opa, Now: now}
+}
+
+func run(t *testing.T, cfg Config) *Report {
+	t.Helper()
+	r, err := Run(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestRunPasses(t *testing.T) {
+	r := run(t, load(t, map[string]string{"a.yaml": rules, "a_test.yaml": tests}))
+	for _, res := range r.Results {
+		if !res.Passed() {
+			t.Errorf("%s: %s", res.Name, res.Message())
+		}
+	}
+	if !r.OK() || len(r.Results) != 3 {
+		t.Errorf("ok %v with %d results", r.OK(), len(r.Results))
+	}
+	var got []string
+	for _, c := range r.Coverage.Rules {
+		got = append(got, fmt.Sprintf("%s:%d %s %d %d %v", c.Pos.File, c.Pos.Line, c.ID, c.Matched, c.Decided, c.Done))
+	}
+	want := []string{"a.yaml:3 git-locked 0 0 false", "a.yaml:6 ci-git-github 1 1 true", "a.yaml:11 no-paste 1 1 true", "a.yaml:16 watch-telnet 1 0 true"}
+	if d := cmp.Diff(got, want); d != "" {
+		t.Errorf("coverage, -got +want:\n%s", d)
+	}
+	if got, want := r.Coverage.Percent(), 75.; got != want {
+		t.Errorf("%v %% covered, want %v", got, want)
+	}
+}
+
+// failing expects something else in every way that a case can.
+const failing = `version: 1
+cases:
+  - name: wrong action
+    when: {process: {exe: /usr/bin/curl}, to: "tcp://pastebin.com:443"}
+    expect: {action: allow}
+  - name: wrong rule
+    when: {process: {exe: /usr/bin/curl}, to: "tcp://pastebin.com:443"}
+    expect: {action: deny, rule: git-locked}
+  - name: wrong matches and reason
+    when: {process: {exe: /usr/bin/git}, to: "tcp://pastebin.com:443"}
+    expect: {action: deny, matches: [no-paste], reason: because}
+  - name: a rule where none was expected
+    when: {process: {exe: /usr/bin/git}, to: "tcp://203.0.113.9:22"}
+    expect: {action: deny, rule: none, matches: none}
+`
+
+func TestRunFails(t *testing.T) {
+	r := run(t, load(t, map[string]string{"a.yaml": rules, "a_test.yaml": failing}))
+	var got []string
+	for _, res := range r.Results {
+		got = append(got, fmt.Sprintf("%d %s: %s", res.Pos.Line, res.Name, res.Message()))
+	}
+	want := []string{
+		"3 wrong action: action is deny, want allow",
+		"6 wrong rule: rule is no-paste, want git-locked",
+		"9 wrong matches and reason: reason is confined, and no allow rule grants it, want because; matches is git-locked, no-paste, want no-paste",
+		"12 a rule where none was expected: rule is git-locked, want none; matches is git-locked, want none",
+	}
+	if d := cmp.Diff(got, want); d != "" {
+		t.Errorf("messages, -got +want:\n%s", d)
+	}
+	if r.OK() || r.Failed() != 4 {
+		t.Errorf("ok %v, %d failed", r.OK(), r.Failed())
+	}
+}
+
+type broken struct{}
+
+func (broken) Votes(context.Context, *rule.Facts) (rule.Votes, error) {
+	return rule.Votes{}, errors.New("out of order")
+}
+
+// TestErrorIsNoPass: what cannot be decided fails, whatever is expected.
+func TestErrorIsNoPass(t *testing.T) {
+	cfg := load(t, map[string]string{"a.yaml": rules, "a_test.yaml": tests})
+	cfg.Voter, cfg.Mutate = broken{}, true
+	r := run(t, cfg)
+	if r.Failed() != 3 || !strings.Contains(r.Results[0].Message(), "out of order") {
+		t.Errorf("%d failed: %s", r.Failed(), r.Results[0].Message())
+	}
+	if r.Coverage.Percent() != 0 || r.Mutation.Killed != 0 {
+		t.Errorf("%v %% covered, %d killed", r.Coverage.Percent(), r.Mutation.Killed)
+	}
+}
+
+func TestDemands(t *testing.T) {
+	files := map[string]string{"a.yaml": rules, "a_test.yaml": tests, "b.yaml": "version: 1\nrules: [{id: lonely, action: alert, to: {port: 1}}]\n"}
+	cfg := load(t, files)
+	cfg.MinCoverage, cfg.RequireTests = 90, true
+	r := run(t, cfg)
+	var got []string
+	for _, p := range r.Problems {
+		got = append(got, fmt.Sprintf("%s %s %s %d", p.Check, p.Pos.File, p.Message, len(p.Related)))
+	}
+	want := []string{"rule-coverage  60.0 % of the rules decide a case, want 90.0 % 2", "untested-file b.yaml no test: none of its rules decides a case 0"}
+	if d := cmp.Diff(got, want); d != "" {
+		t.Errorf("problems, -got +want:\n%s", d)
+	}
+	if r.OK() {
+		t.Error("the run is a success")
+	}
+	cfg.MinCoverage, cfg.RequireTests = 60, false
+	if r := run(t, cfg); !r.OK() {
+		t.Errorf("60 %% is enough: %v", r.Problems)
+	}
+}
+
+func TestRunFilters(t *testing.T) {
+	cfg := load(t, map[string]string{"a.yaml": rules, "a_test.yaml": tests})
+	cfg.Run = regexp.MustCompile("paste|rego one")
+	cfg.Rego = []Result{{Name: "rego one"}, {Name: "rego two"}}
+	r := run(t, cfg)
+	var got []string
+	for _, res := range r.Results {
+		got = append(got, res.Name)
+	}
+	if d := cmp.Diff(got, []string{"nobody pastes", "rego one"}); d != "" {
+		t.Errorf("ran, -got +want:\n%s", d)
+	}
+}
+
+// TestExpiryByCase decides each case at its own time.
+func TestExpiryByCase(t *testing.T) {
+	r := run(t, load(t, map[string]string{
+		"a.yaml": "version: 1\nrules: [{id: guest, action: allow, expires: 2026-12-01T00:00:00Z, to: {port: 80}}]\n",
+		"a_test.yaml": `version: 1
+cases:
+  - {name: before, at: 2026-11-30T23:59:59Z, when: {to: "tcp://203.0.113.1:80"}, expect: {action: allow, rule: guest}}
+  - {name: after, at: 2026-12-01T00:00:00Z, when: {to: "tcp://203.0.113.1:80"}, expect: {action: alert, rule: none}}
+`}))
+	if !r.OK() {
+		t.Errorf("failed: %+v", r.Results)
+	}
+}
+
+// TestMutantsOfOneRule names every mistake that is tried with a rule that has
+// everything, and one that has hardly anything.
+func TestMutantsOfOneRule(t *testing.T) {
+	cfg := load(t, map[string]string{"a.yaml": `version: 1
+confine: [{id: c, process: {exe: /a, user: u}, except: [{process: {uid: 0}}]}]
+rules:
+  - id: d
+    action: deny
+    process: {exe: /a, ancestor: {name: x}}
+    to: {host: [a.org, .b.org], port: 0-65535, scope: lan}
+    direction: [out, in]
+    novelty: program
+    except: [{process: {exe: /b}}, {to: {port: 1}}]
+`})
+	var got []string
+	for _, m := range mutants(cfg.Set) {
+		got = append(got, m.ID+": "+m.Change)
+	}
+	want := []string{
+		"d: remove the rule", "d: allow instead of deny", "d: mode audit instead of enforce", "d: drop exception 1", "d: drop exception 2",
+		"d: drop process.exe", "d: drop process.ancestor", "d: drop process.ancestor.name", "d: drop to.host", "d: drop to.port", "d: drop to.scope",
+		"d: widen to.host by a label or a bit", "d: drop direction", "d: drop novelty",
+		"c: remove the confinement", "c: mode audit instead of enforce", "c: drop exception 1", "c: drop process.exe", "c: drop process.user",
+	}
+	if d := cmp.Diff(got, want); d != "" {
+		t.Errorf("mutants, -got +want:\n%s", d)
+	}
+}
+
+// thorough kills every mutant of the rules above: a hit and the near misses.
+const thorough = tests + `  - name: git is confined
+    when: {process: {exe: /usr/bin/git, user: ci, parent: {exe: /opt/runner/2.3/bin/Worker}}, to: "tcp://example.org[203.0.113.1]:443"}
+    expect: {action: deny, rule: git-locked}
+  - name: curl is not
+    when: {process: {exe: /usr/bin/curl}, to: "tcp://example.org[203.0.113.1]:443"}
+    expect: {action: alert, rule: none, matches: none}
+  - name: the collector may paste
+    when: {process: {exe: /usr/bin/ir-collector}, to: "tcp://pastebin.com[203.0.113.1]:443"}
+    expect: {action: alert, rule: none}
+  - name: another user
+    when: {process: {exe: /usr/bin/git, user: eve, parent: {exe: /opt/runner/2.3/bin/Worker}}, to: "tcp://github.com[140.82.112.5]:443"}
+    expect: {action: deny, rule: git-locked}
+  - name: another parent
+    when: {process: {exe: /usr/bin/git, user: ci, parent: {exe: /bin/sh}}, to: "tcp://github.com[140.82.112.5]:443"}
+    expect: {action: deny, rule: git-locked}
+  - name: another port
+    when: {process: {exe: /usr/bin/git, user: ci, parent: {exe: /opt/runner/2.3/bin/Worker}}, to: "tcp://github.com[140.82.112.5]:444"}
+    expect: {action: deny, rule: git-locked}
+  - name: another protocol
+    when: {process: {exe: /usr/bin/git, user: ci, parent: {exe: /opt/runner/2.3/bin/Worker}}, to: "udp://github.com[140.82.112.5]:443"}
+    expect: {action: deny, rule: git-locked}
+  - name: a neighbour of the network
+    when: {process: {exe: /usr/bin/git, user: ci, parent: {exe: /opt/runner/2.3/bin/Worker}}, to: "tcp://11.0.0.1:443"}
+    expect: {action: deny, rule: git-locked}
+  - name: another program under the runner
+    when: {process: {exe: /usr/bin/curl, user: ci, parent: {exe: /opt/runner/2.3/bin/Worker}}, to: "tcp://github.com[140.82.112.5]:443"}
+    expect: {action: alert, rule: none}
+  - name: telnet over udp is none
+    when: {process: {exe: /usr/bin/telnet}, to: "udp://203.0.113.1:23"}
+    expect: {action: alert, matches: none}
+  - name: a port beside telnet's
+    when: {process: {exe: /usr/bin/telnet}, to: "tcp://203.0.113.1:24"}
+    expect: {action: alert, matches: none}
+`
+
+func TestMutation(t *testing.T) {
+	cfg := load(t, map[string]string{"a.yaml": rules, "a_test.yaml": tests})
+	cfg.Mutate = true
+	weak := run(t, cfg).Mutation
+	if weak.Killed == 0 || weak.Score() > 60 {
+		t.Errorf("three cases kill %d of %d", weak.Killed, weak.Total())
+	}
+	for _, m := range weak.Survivors {
+		if m.Pos.File != "a.yaml" || m.Pos.Line == 0 {
+			t.Errorf("%s: %s has position %s", m.ID, m.Change, m.Pos)
+		}
+	}
+	cfg = load(t, map[string]string{"a.yaml": rules, "a_test.yaml": thorough})
+	cfg.Mutate = true
+	r := run(t, cfg)
+	for _, res := range r.Results {
+		if !res.Passed() {
+			t.Errorf("%s: %s", res.Name, res.Message())
+		}
+	}
+	for _, m := range r.Mutation.Survivors {
+		t.Errorf("survived: %s: %s", m.ID, m.Change)
+	}
+	if r.Mutation.Total() != weak.Total() || r.Mutation.Score() != 100 {
+		t.Errorf("%d of %d killed", r.Mutation.Killed, r.Mutation.Total())
+	}
+}
+
+// TestMutantsByOPA lets OPA decide the mutants of the rules as whole sets, which
+// must say the same as the shortcut of one vote.
+func TestMutantsByOPA(t *testing.T) {
+	cfg := load(t, map[string]string{"a.yaml": rules, "a_test.yaml": tests})
+	cfg.Mutate = true
+	var survivors []string
+	for _, m := range run(t, cfg).Mutation.Survivors {
+		survivors = append(survivors, m.ID+": "+m.Change)
+	}
+	var slow []string
+	for _, m := range mutants(cfg.Set) {
+		set := applied(cfg.Set, m)
+		opa, err := rego.New(t.Context(), set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := run(t, Config{Set: set, Tests: cfg.Tests, Voter: opa, Now: now})
+		if r.Failed() == 0 {
+			slow = append(slow, m.ID+": "+m.Change)
+		}
+	}
+	if d := cmp.Diff(survivors, slow); d != "" {
+		t.Errorf("survivors, -shortcut +OPA:\n%s", d)
+	}
+}
+
+// applied is the set with a mutant in it.
+func applied(set *rule.Set, m Mutant) *rule.Set {
+	var rules []rule.Rule
+	var confine []rule.Confine
+	for _, r := range set.Rules {
+		switch {
+		case r.ID != m.ID:
+			rules = append(rules, r)
+		case m.rule != nil:
+			rules = append(rules, *m.rule)
+		}
+	}
+	for _, c := range set.Confine {
+		switch {
+		case c.ID != m.ID:
+			confine = append(confine, c)
+		case m.confine != nil:
+			confine = append(confine, *m.confine)
+		}
+	}
+	var lists []*rule.List
+	for _, l := range set.Lists {
+		lists = append(lists, l)
+	}
+	return rule.NewSet(rules, confine, lists, nil)
+}
+
+func TestCatalogueIsWhole(t *testing.T) {
+	cfg := load(t, map[string]string{"a.yaml": rules, "a_test.yaml": failing})
+	cfg.MinCoverage, cfg.RequireTests, cfg.Mutate = 100, true, true
+	for _, f := range run(t, cfg).Findings() {
+		if !slices.ContainsFunc(Catalogue(), func(c report.Check) bool { return c.ID == f.Check }) {
+			t.Errorf("%s is not in the catalogue", f.Check)
+		}
+	}
+}
