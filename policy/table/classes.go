@@ -31,12 +31,11 @@ const (
 type Classes struct {
 	kernel *Kernel
 
-	mu       sync.RWMutex
-	ids      map[string]ClassID
-	classes  []map[groupKey]uint32 // by ClassID: the groups
-	groups   []*group
-	verdicts lpm[Entry]
-	shared   map[string]uint32 // groups by what they are made of
+	mu      sync.RWMutex
+	ids     map[string]ClassID
+	classes []map[groupKey]uint32 // by ClassID: the groups
+	groups  []*group
+	shared  map[string]uint32 // groups by what they are made of
 }
 
 // groupKey selects the group of a class.
@@ -101,9 +100,10 @@ func (k *Kernel) judge(f *rule.Facts) standing {
 		}
 	}
 	for i := range k.confine {
-		s.confine[i] = judge(k.confine[i].process, f, 0)
-		for _, except := range k.confine[i].except {
-			s.confine[i] = min(s.confine[i], not(judge(except, f, 0)))
+		clause := &k.confine[i].clause
+		s.confine[i] = judge(clause.Match.conds, f, 0)
+		for _, except := range clause.Except {
+			s.confine[i] = min(s.confine[i], not(judge(except.conds, f, 0)))
 		}
 	}
 	return s
@@ -135,13 +135,12 @@ func (c *Classes) compile(s standing) (map[groupKey]uint32, error) {
 			key := b.key()
 			id, ok := c.shared[key]
 			if !ok {
-				g, err := b.build()
+				id = uint32(len(c.groups))
+				g, err := b.build(id)
 				if err != nil {
 					return nil, err
 				}
-				id = uint32(len(c.groups))
 				c.groups, c.shared[key] = append(c.groups, g), id
-				c.load(id, g)
 			}
 			groups[k] = id
 		}

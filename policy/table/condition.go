@@ -1,6 +1,8 @@
 package table
 
 import (
+	"slices"
+
 	"snitch/policy/rule"
 )
 
@@ -33,26 +35,43 @@ type Condition struct {
 	State State
 }
 
-// Conditions holds every condition of m against f, in the order of docs/rules.
-// m matches exactly when all of them hold. trusted says that only trusted names
-// count: of allow rules and of exceptions. lists are those of m's Set.
-func Conditions(m *rule.Match, lists map[string]*rule.List, trusted bool, f *rule.Facts) []Condition {
-	return report(compileMatch(m, lists, trusted), f)
+// Match is a compiled rule.Match, or rule.ProcessMatch of a confine entry: the
+// conjunction of its conditions. One without conditions matches everything. It
+// is immutable.
+type Match struct{ conds []cond }
+
+// Len is how many conditions m has.
+func (m Match) Len() int { return len(m.conds) }
+
+// Key is the key of condition i.
+func (m Match) Key(i int) string { return m.conds[i].key }
+
+// State holds condition i against f.
+func (m Match) State(i int, f *rule.Facts) State { return m.conds[i].test.state(f, m.conds[i].level) }
+
+// Condition is State with what the rule wants and what the fact is.
+func (m Match) Condition(i int, f *rule.Facts) Condition {
+	c := &m.conds[i]
+	return Condition{Key: c.key, Want: c.test.want(), Got: c.test.got(f, c.level), State: c.test.state(f, c.level)}
 }
 
-// ProcessConditions is Conditions of a confine entry's process, or of one of
-// its exceptions. A nil m has none: it matches every process.
-func ProcessConditions(m *rule.ProcessMatch, f *rule.Facts) []Condition {
-	return report(compileProcess(m, "process", 0), f)
-}
-
-func report(conds []cond, f *rule.Facts) []Condition {
-	out := make([]Condition, len(conds))
-	for i, c := range conds {
-		out[i] = Condition{Key: c.key, Want: c.test.want(), Got: c.test.got(f, c.level), State: c.test.state(f, c.level)}
+// Above is condition i, on an ancestor, as one on the process that many
+// generations above the subject: 1 is the parent. It is false when condition i
+// is of another kind or cannot be about that process.
+func (m Match) Above(i, generations int) (Match, bool) {
+	t, ok := m.conds[i].test.(*ancestorTest)
+	if !ok || generations <= m.conds[i].level {
+		return Match{}, false
 	}
-	return out
+	conds := slices.Clone(t.conds)
+	for j := range conds {
+		conds[j].level += generations
+	}
+	return Match{conds}, true
 }
+
+// Matches reports whether every condition holds.
+func (m Match) Matches(f *rule.Facts) bool { return all(m.conds, f, 0) }
 
 // cond is one condition of a compiled match.
 type cond struct {
@@ -99,7 +118,8 @@ func holdsIf(yes bool) State {
 }
 
 // compileMatch makes the conditions of a match, those that are cheap first.
-func compileMatch(m *rule.Match, lists map[string]*rule.List, trusted bool) []cond {
+// trusted says that only trusted names count: of allow rules and exceptions.
+func compileMatch(m *rule.Match, lists map[string]*rule.List, trusted bool) Match {
 	conds := compileProcess(m.Process, "process", 0)
 	if len(m.Direction) > 0 {
 		conds = append(conds, cond{key: "direction", test: directionTest(m.Direction)})
@@ -109,5 +129,7 @@ func compileMatch(m *rule.Match, lists map[string]*rule.List, trusted bool) []co
 	if len(m.Novelty) > 0 {
 		conds = append(conds, cond{key: "novelty", test: noveltyTest(m.Novelty)})
 	}
-	return conds
+	return Match{conds}
 }
+
+func compileSubject(m *rule.ProcessMatch) Match { return Match{compileProcess(m, "process", 0)} }

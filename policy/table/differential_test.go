@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -23,7 +24,7 @@ import (
 
 var tuples = flag.Int("tuples", 1_000_000, "how many tuples the differential test draws")
 
-// factsPerSet is how many facts are tried on each random set: compiling one
+// factsPerSet is how many tuples are tried on each random set: compiling one
 // costs as much as evaluating some hundreds.
 const factsPerSet = 400
 
@@ -49,6 +50,7 @@ func TestDifferential(t *testing.T) {
 	if testing.Short() {
 		n = min(n, 50_000)
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(800)) // little lives, much is made
 	var next atomic.Uint64
 	var total counts
 	var mu sync.Mutex
@@ -99,27 +101,48 @@ func differ(t *testing.T, seed uint64, c *counts) {
 		t.Errorf("seed %d: %v", seed, err)
 		return
 	}
-	for range factsPerSet {
+	var ends []rule.Facts // whose ends and novelty other subjects meet as well
+	for i := 0; i < factsPerSet; i++ {
 		f := g.Facts(set)
-		v, err := p.compare(&f)
-		if err != nil {
-			t.Errorf("seed %d: %v", seed, shrink(set, f))
-			return
+		if i%4 == 0 {
+			ends = append(ends, f)
 		}
-		c.tuples++
-		c.votes += len(v.votes.Rules) + len(v.votes.Confine)
-		switch {
-		case v.entry.Verdict != table.Ask:
-			c.decided++
-		case plain:
-			c.plainAsked++
-		default:
-			c.asked++
-		}
-		if plain {
-			c.plain++
+		for again := range 4 {
+			if again > 0 {
+				other := ends[(i*7+again)%len(ends)]
+				other.Process, other.Ancestors = f.Process, f.Ancestors
+				f = other
+				i++
+			}
+			if !p.try(t, seed, &f, plain, c) {
+				return
+			}
 		}
 	}
+}
+
+// try compares the parties on one tuple and counts; false ends it.
+func (p *parties) try(t *testing.T, seed uint64, f *rule.Facts, plain bool, c *counts) bool {
+	v, err := p.compare(f)
+	if err != nil {
+		t.Errorf("seed %d: %v", seed, shrink(p.set, *f))
+		return false
+	}
+	c.tuples++
+	c.votes += len(v.votes.Rules) + len(v.votes.Confine)
+	asked := v.entry.Verdict == table.Ask
+	switch {
+	case !asked:
+		c.decided++
+	case plain:
+		c.plainAsked++
+	default:
+		c.asked++
+	}
+	if plain {
+		c.plain++
+	}
+	return true
 }
 
 // randomSet makes a set, now and then a large one. Every third speaks only of
@@ -270,17 +293,21 @@ func plainSet(set *rule.Set) *rule.Set {
 	rules, confine := slices.Clone(set.Rules), slices.Clone(set.Confine)
 	for i := range rules {
 		rules[i].Match = plainMatch(rules[i].Match)
-		rules[i].Except = slices.Clone(rules[i].Except)
-		for j := range rules[i].Except {
-			rules[i].Except[j] = plainMatch(rules[i].Except[j])
+		rules[i].Except = nil
+		for _, e := range set.Rules[i].Except {
+			if e = plainMatch(e); !e.IsZero() {
+				rules[i].Except = append(rules[i].Except, e)
+			}
 		}
 		rules[i].Expires = time.Time{}
 	}
 	for i := range confine {
 		confine[i].Process = plainProcess(confine[i].Process)
-		confine[i].Except = slices.Clone(confine[i].Except)
-		for j := range confine[i].Except {
-			confine[i].Except[j] = *plainProcess(&confine[i].Except[j])
+		confine[i].Except = nil
+		for _, e := range set.Confine[i].Except {
+			if plain := plainProcess(&e); plain != nil {
+				confine[i].Except = append(confine[i].Except, *plain)
+			}
 		}
 		confine[i].Expires = time.Time{}
 	}
@@ -298,6 +325,9 @@ func plainProcess(m *rule.ProcessMatch) *rule.ProcessMatch {
 	}
 	out := *m
 	out.Cmdline, out.Parent, out.Ancestor = nil, plainProcess(m.Parent), plainProcess(m.Ancestor)
+	if out.IsZero() {
+		return nil
+	}
 	return &out
 }
 
@@ -308,5 +338,8 @@ func plainEnd(m *rule.EndpointMatch) *rule.EndpointMatch {
 	out := *m
 	out.Country = nil
 	out.Host = slices.DeleteFunc(slices.Clone(m.Host), func(h rule.Host) bool { return h.Kind != rule.HostNet && h.Kind != rule.HostList })
+	if out.IsZero() {
+		return nil
+	}
 	return &out
 }

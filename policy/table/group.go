@@ -9,10 +9,11 @@ import (
 
 // group is the verdicts of one class in one direction and protocol; classes
 // share groups. Cells in which the group's rules see no difference are one
-// place of it.
+// place of it. It is immutable once built.
 type group struct {
-	dims [dimensions]dimension
-	rows map[place]row
+	id       uint32
+	dims     [dimensions]dimension
+	verdicts lpm[Entry]
 }
 
 // place is a point in the dimensions of a group.
@@ -77,9 +78,9 @@ type difference struct {
 	known tri
 }
 
-// build makes the group: the verdict row of every place.
-func (b *groupBuilder) build() (*group, error) {
-	g := &group{rows: map[place]row{}}
+// build makes the group: the verdicts of every place.
+func (b *groupBuilder) build(id uint32) (*group, error) {
+	g := &group{id: id}
 	var places [dimensions][][]difference
 	total := 1
 	for d := range places {
@@ -100,7 +101,7 @@ func (b *groupBuilder) build() (*group, error) {
 // fill walks all places, a dimension at a time.
 func (b *groupBuilder) fill(g *group, places [dimensions][][]difference, at place, d int) {
 	if d == dimensions {
-		g.rows[at] = b.row()
+		g.load(at, b.row())
 		return
 	}
 	for i, differences := range places[d] {

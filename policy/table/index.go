@@ -9,9 +9,9 @@ import (
 	"snitch/policy/rule"
 )
 
-// index finds the entries that can match. Each entry stands under the keys of
-// one of its conditions, that whose keys it shares with the fewest others; an
-// entry of which no condition has keys is always a candidate.
+// index finds the clauses that can match. Each clause stands under the keys of
+// one of its conditions, that whose keys it shares with the fewest others; a
+// clause of which no condition has keys is always a candidate.
 type index struct {
 	always  []int32
 	texts   [spaces]map[string][]int32
@@ -55,11 +55,11 @@ type indexKey struct {
 // maxPorts is how many ports a condition may name to be found by them.
 const maxPorts = 16
 
-func newIndex(entries []entry) *index {
+func newIndex(entries []Clause) *index {
 	count := map[indexKey]int{}
 	options := make([][][]indexKey, len(entries))
 	for i := range entries {
-		for _, c := range entries[i].conds {
+		for _, c := range entries[i].Match.conds {
 			keys := c.keys()
 			if len(keys) == 0 {
 				continue
@@ -81,7 +81,7 @@ func newIndex(entries []entry) *index {
 	return x
 }
 
-// crowd is the most entries that share one of the keys.
+// crowd is the most clauses that share one of the keys.
 func crowd(count map[indexKey]int, keys []indexKey) (n int) {
 	for _, k := range keys {
 		n = max(n, count[k])
@@ -120,7 +120,7 @@ func family(a netip.Addr) int {
 	return 1
 }
 
-// candidates appends the entries that can match f, each once, in order.
+// candidates appends the clauses that can match f, each once, in order.
 func (x *index) candidates(f *rule.Facts, to []int32) []int32 {
 	to = append(to, x.always...)
 	to = x.subjects(f, to)

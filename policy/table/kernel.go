@@ -29,8 +29,7 @@ type kernelRule struct {
 
 type kernelConfine struct {
 	*rule.Confine
-	process []cond
-	except  [][]cond
+	clause Clause
 }
 
 // kernelMatch is a match as far as a look-up can tell it.
@@ -73,11 +72,7 @@ func NewKernel(set *rule.Set, now time.Time) *Kernel {
 		if !votes(c.Mode, c.Expires, now) {
 			continue
 		}
-		kc := kernelConfine{Confine: c, process: compileProcess(c.Process, "process", 0)}
-		for j := range c.Except {
-			kc.except = append(kc.except, compileProcess(&c.Except[j], "process", 0))
-		}
-		k.confine = append(k.confine, kc)
+		k.confine = append(k.confine, kernelConfine{Confine: c, clause: compileConfine(c)})
 	}
 	k.addrs.build()
 	k.sources.build()

@@ -44,8 +44,8 @@ func (c *Classes) Lookup(class ClassID, t Tuple, now time.Time) Entry {
 		return Entry{Verdict: Ask}
 	}
 	k := c.kernel
-	id, ok := c.classes[class][groupKey{t.Direction, k.columns[t.Proto]}]
-	if !ok {
+	id, known := c.classes[class][groupKey{t.Direction, k.columns[t.Proto]}]
+	if !known {
 		return Entry{Verdict: Ask}
 	}
 	g := c.groups[id]
@@ -60,7 +60,7 @@ func (c *Classes) Lookup(class ClassID, t Tuple, now time.Time) Entry {
 		at[fromPort] = g.dims[fromPort].places[k.sources.of(t.From.Port, t.From.HasPort)]
 	}
 	key := verdictKey(id, at, t.To.Port, t.To.HasPort)
-	e, ok := c.verdicts.get(key[:])
+	e, ok := g.verdicts.get(key[:])
 	if !ok || !e.Until.IsZero() && !now.Before(e.Until) {
 		return Entry{Verdict: Ask, Rule: e.Rule}
 	}
@@ -86,23 +86,21 @@ func verdictKey(group uint32, at place, port uint16, hasPort bool) (key [verdict
 	return key
 }
 
-// load enters the rows of a group into the verdict table. The entry of most
-// ports becomes the shortest prefix, over which longer ones lie.
-func (c *Classes) load(id uint32, g *group) {
-	for at, r := range g.rows {
-		key := verdictKey(id, at, 0, false)
-		c.verdicts.put(key[:], verdictKeyLen*8, r.portless)
-		widest := slices.MaxFunc(r.ports, func(a, b span) int { return int(a.Last-a.First) - int(b.Last-b.First) })
-		key = verdictKey(id, at, 0, true)
-		c.verdicts.put(key[:], verdictFixed, widest.Entry)
-		for _, s := range r.ports {
-			if s.Entry == widest.Entry {
-				continue
-			}
-			for first, length := range portPrefixes(s.PortRange) {
-				key = verdictKey(id, at, first, true)
-				c.verdicts.put(key[:], verdictFixed+length, s.Entry)
-			}
+// load enters a row. The entry of most ports becomes the shortest prefix, over
+// which longer ones lie.
+func (g *group) load(at place, r row) {
+	key := verdictKey(g.id, at, 0, false)
+	g.verdicts.put(key[:], verdictKeyLen*8, r.portless)
+	widest := slices.MaxFunc(r.ports, func(a, b span) int { return int(a.Last-a.First) - int(b.Last-b.First) })
+	key = verdictKey(g.id, at, 0, true)
+	g.verdicts.put(key[:], verdictFixed, widest.Entry)
+	for _, s := range r.ports {
+		if s.Entry == widest.Entry {
+			continue
+		}
+		for first, length := range portPrefixes(s.PortRange) {
+			key = verdictKey(g.id, at, first, true)
+			g.verdicts.put(key[:], verdictFixed+length, s.Entry)
 		}
 	}
 }

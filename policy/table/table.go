@@ -11,54 +11,60 @@ import (
 // concurrent use; it keeps no reference to the facts it is asked about.
 type Table struct {
 	set     *rule.Set
-	rules   []entry // parallel to set.Rules
-	confine []entry // parallel to set.Confine
-	index   *index  // of rules and, behind them, confine
+	rules   []Clause // parallel to set.Rules
+	confine []Clause // parallel to set.Confine
+	index   *index   // of rules and, behind them, confine
 }
 
-// entry is a compiled rule or confine entry.
-type entry struct {
-	conds  []cond
-	except [][]cond
+// Clause is a compiled rule or confine entry: it votes for what Match matches
+// and no exception does.
+type Clause struct {
+	Match  Match
+	Except []Match
 }
 
-func (e *entry) matches(f *rule.Facts) bool {
-	if !all(e.conds, f, 0) {
-		return false
-	}
-	for i := range e.except {
-		if all(e.except[i], f, 0) {
-			return false
-		}
-	}
-	return true
+// Matches reports whether c votes for f.
+func (c *Clause) Matches(f *rule.Facts) bool {
+	return c.Match.Matches(f) && !slices.ContainsFunc(c.Except, func(m Match) bool { return m.Matches(f) })
 }
 
 // Compile makes a Table. It keeps the set, which must not change any more.
 func Compile(set *rule.Set) *Table {
-	t := &Table{set: set, rules: make([]entry, len(set.Rules)), confine: make([]entry, len(set.Confine))}
+	t := &Table{set: set, rules: make([]Clause, len(set.Rules)), confine: make([]Clause, len(set.Confine))}
 	for i := range set.Rules {
-		r := &set.Rules[i]
-		e := entry{conds: compileMatch(&r.Match, set.Lists, r.Action == event.ActionAllow)}
-		for j := range r.Except {
-			e.except = append(e.except, compileMatch(&r.Except[j], set.Lists, true))
-		}
-		t.rules[i] = e
+		t.rules[i] = compileRule(&set.Rules[i], set.Lists)
 	}
 	for i := range set.Confine {
-		c := &set.Confine[i]
-		e := entry{conds: compileProcess(c.Process, "process", 0)}
-		for j := range c.Except {
-			e.except = append(e.except, compileProcess(&c.Except[j], "process", 0))
-		}
-		t.confine[i] = e
+		t.confine[i] = compileConfine(&set.Confine[i])
 	}
 	t.index = newIndex(slices.Concat(t.rules, t.confine))
 	return t
 }
 
+func compileRule(r *rule.Rule, lists map[string]*rule.List) Clause {
+	c := Clause{Match: compileMatch(&r.Match, lists, r.Action == event.ActionAllow)}
+	for i := range r.Except {
+		c.Except = append(c.Except, compileMatch(&r.Except[i], lists, true))
+	}
+	return c
+}
+
+func compileConfine(entry *rule.Confine) Clause {
+	c := Clause{Match: compileSubject(entry.Process)}
+	for i := range entry.Except {
+		c.Except = append(c.Except, compileSubject(&entry.Except[i]))
+	}
+	return c
+}
+
 // Set is the set that t was made of.
 func (t *Table) Set() *rule.Set { return t.set }
+
+// Rule is the compiled form of Set().Rules[i].
+func (t *Table) Rule(i int) *Clause { return &t.rules[i] }
+
+// Confine is the compiled form of Set().Confine[i].
+func (t *Table) Confine(i int) *Clause { return &t.confine[i] }
 
 // Votes are the rules and confine entries that match f, in the order of their
 // ids. Custom modules do not vote here.
@@ -67,10 +73,10 @@ func (t *Table) Votes(f *rule.Facts) rule.Votes {
 	var v rule.Votes
 	for _, i := range t.index.candidates(f, buf[:0]) {
 		if n := int(i) - len(t.rules); n >= 0 {
-			if t.confine[n].matches(f) {
+			if t.confine[n].Matches(f) {
 				v.Confine = append(v.Confine, t.set.Confine[n].ID)
 			}
-		} else if t.rules[i].matches(f) {
+		} else if t.rules[i].Matches(f) {
 			v.Rules = append(v.Rules, t.set.Rules[i].ID)
 		}
 	}

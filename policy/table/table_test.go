@@ -22,12 +22,12 @@ func TestIndexLosesNothing(t *testing.T) {
 			f := g.Facts(set)
 			var want rule.Votes
 			for i := range table.rules {
-				if table.rules[i].matches(&f) {
+				if table.rules[i].Matches(&f) {
 					want.Rules = append(want.Rules, set.Rules[i].ID)
 				}
 			}
 			for i := range table.confine {
-				if table.confine[i].matches(&f) {
+				if table.confine[i].Matches(&f) {
 					want.Confine = append(want.Confine, set.Confine[i].ID)
 				}
 			}
