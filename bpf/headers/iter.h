@@ -15,6 +15,14 @@ static __always_inline bool state_changed(const struct sock_state *st, __u64 now
 	return st->claim != CLAIM_OPEN || now - st->first > CLAIM_GRACE_NS;
 }
 
+/* A child's cookie is not its own before it has left its listener's state. */
+static __always_inline bool in_the_making(struct sock *sk, const struct sock_state *st)
+{
+	__u8 state = sk->__sk_common.skc_state;
+
+	return st->kind == FLOW_ACCEPT && (state == TCP_LISTEN || state == TCP_SYN_RECV);
+}
+
 static __always_inline void emit_listener(struct seq_file *seq, struct sock *sk,
 					  struct sock_state *st)
 {
@@ -40,7 +48,7 @@ static __always_inline void handle_socket(struct seq_file *seq, struct sock *sk,
 	struct flow f = {};
 	bool bytes;
 
-	if (st->claim <= CLAIM_BUSY || st->released || st->subflow)
+	if (st->claim <= CLAIM_BUSY || st->released || st->subflow || in_the_making(sk, st))
 		return;
 	if (stream_unborn(st, sk->__sk_common.skc_dport))
 		stream_late(sk, st);
