@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"strings"
 	"time"
 
 	"snitch/monitor/event"
@@ -19,16 +20,17 @@ func (p *Policy) fallback(f *rule.Facts, now time.Time, err error) rule.Decision
 	holds := func(mode event.Mode, expires time.Time) bool {
 		return mode == event.ModeEnforce && (expires.IsZero() || now.Before(expires))
 	}
+	second := p.second()
 	for i := range p.Set.Rules {
 		r := &p.Set.Rules[i]
-		if r.Action == event.ActionDeny && holds(r.Mode, r.Expires) && mayBe(r.Match.Process, f) {
+		if r.Action == event.ActionDeny && holds(r.Mode, r.Expires) && mayBe(&second.Rule(i).Match, f) {
 			d.Action = event.ActionDeny
 			return d
 		}
 	}
 	for i := range p.Set.Confine {
 		c := &p.Set.Confine[i]
-		if holds(c.Mode, c.Expires) && mayBe(c.Process, f) {
+		if holds(c.Mode, c.Expires) && mayBe(&second.Confine(i).Match, f) {
 			d.Action = event.ActionDeny
 			return d
 		}
@@ -38,12 +40,9 @@ func (p *Policy) fallback(f *rule.Facts, now time.Time, err error) rule.Decision
 
 // mayBe reports whether no known fact of the process speaks against m.
 // Exceptions are not asked: to be denied without need is the lesser harm.
-func mayBe(m *rule.ProcessMatch, f *rule.Facts) bool {
-	if m == nil {
-		return true
-	}
-	for _, c := range table.ProcessConditions(m, f) {
-		if c.State == table.Fails {
+func mayBe(m *table.Match, f *rule.Facts) bool {
+	for i := range m.Len() {
+		if strings.HasPrefix(m.Key(i), "process.") && m.State(i, f) == table.Fails {
 			return false
 		}
 	}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"snitch/monitor/event"
 	"snitch/policy/bundle"
 	"snitch/policy/rego"
 	"snitch/policy/rule"
+	"snitch/policy/table"
 )
 
 // Policy is one rule set, ready to decide. It is immutable but for its cache,
@@ -23,6 +25,7 @@ type Policy struct {
 	reads     rule.Reads
 	evaluator voter
 	cache     *cache
+	second    func() *table.Table // compiled when first needed
 }
 
 // voter answers which rules match: OPA, but for tests.
@@ -37,7 +40,8 @@ func Prepare(ctx context.Context, set *rule.Set) (*Policy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compile rules: %w", err)
 	}
-	return &Policy{Set: set, Loaded: began, Took: time.Since(began), reads: set.Reads(), evaluator: evaluator, cache: newCache()}, nil
+	return &Policy{Set: set, Loaded: began, Took: time.Since(began), reads: set.Reads(), evaluator: evaluator, cache: newCache(),
+		second: sync.OnceValue(func() *table.Table { return table.Compile(set) })}, nil
 }
 
 // Decide is the decision for facts at now, not cached.
