@@ -116,9 +116,9 @@ func load(modules []rule.Module, lists map[string]*rule.List) (*source, error) {
 func isVoteSet(name string) bool { return slices.Contains(voteSets, name) }
 
 // failed turns the compiler's errors into ours.
-func (src *source) failed(errs ast.Errors) error {
+func (src *source) failed(err error) error {
 	var f faults
-	f.addOPA("", errs)
+	f.addOPA("", err)
 	return f.err()
 }
 
