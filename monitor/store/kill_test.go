@@ -62,6 +62,13 @@ func appendForEver(dir string) error {
 		}
 		b.Execs = []event.ExecSeen{{Time: clock, Process: process(n)}}
 		b.Losses = []event.Loss{{Time: clock, Cause: event.LossHash, Count: 1}}
+		c := &b.Connections[0]
+		c.Novelty = s.Novelty(c)
+		b.Alerts = []event.Alert{event.NewAlert(event.AlertRule, fmt.Sprint(n%3), event.ActionAlert, "", clock, c)}
+		b.Rules = []event.RuleCount{{Rule: fmt.Sprint(n % 5), Hits: 1, Last: clock}}
+		if err := s.PutRuleSet(fmt.Sprint(n%7), []RuleFile{{"a", fmt.Append(nil, n%7)}, {"b", []byte("same")}}); err != nil {
+			return err
+		}
 		s.Append(b)
 		if err := s.Flush(context.Background()); err != nil {
 			return err
@@ -179,6 +186,17 @@ func inspectKilled(t *testing.T, path string) int64 {
 			AND bucket < (SELECT folded FROM rollup_state WHERE res = ` + res + `)) - (SELECT ifnull(sum(sent), 0) FROM rollup WHERE dim = 1 AND res = ` + res + `)`)
 		if err != nil || n != 0 {
 			t.Errorf("sums of resolution %s differ by %d: %v", res, n, err)
+		}
+	}
+	for _, sql := range []string{
+		"SELECT (SELECT ifnull(sum(count), 0) FROM alert) - (SELECT count(*) FROM batch)",
+		"SELECT (SELECT ifnull(sum(hits), 0) FROM rule_count) - (SELECT count(*) FROM batch)",
+		"SELECT count(*) FROM ruleset s WHERE (SELECT count(*) FROM ruleset_file WHERE ruleset = s.id) <> 2",
+		`SELECT (SELECT count(DISTINCT d.name) FROM connection c JOIN list l ON l.id = c.novelty JOIN domain d ON d.id = c.domain)
+			- (SELECT count(*) FROM known WHERE kind = 4)`, // each destination was new in one row
+	} {
+		if n, _, err := c.number(sql); err != nil || n != 0 {
+			t.Errorf("%s = %d, want 0 (%v)", sql, n, err)
 		}
 	}
 	n, _, err := c.number("SELECT count(*) FROM batch")

@@ -62,10 +62,12 @@ func genProcess(depth int) *rapid.Generator[*event.Process] {
 		p := &event.Process{ID: event.ProcessID{PID: rapid.SampledFrom([]uint32{1, 77, 1<<32 - 1}).Draw(t, "pid")},
 			Executable: event.Executable{Path: genString().Draw(t, "path"), View: rapid.SampledFrom([]string{"", "container:ab", "mnt:1"}).Draw(t, "view"),
 				Kind: event.ExecutableKind(rapid.IntRange(0, 6).Draw(t, "kind")), SHA256: genDigest().Draw(t, "sha256"),
-				Reason: event.HashReason(rapid.IntRange(0, 11).Draw(t, "reason"))},
-			Name: genString().Draw(t, "name"), Args: rapid.SliceOfN(genString(), 0, 3).Draw(t, "args")}
+				Reason: event.HashReason(rapid.IntRange(0, 11).Draw(t, "reason")), Package: rapid.SampledFrom([]string{"", "none", "curl", "modified:curl"}).Draw(t, "package")},
+			UID: rapid.SampledFrom([]uint32{0, 1000, 33}).Draw(t, "uid"), User: rapid.SampledFrom([]string{"", "alice", "www-data"}).Draw(t, "user"),
+			Cgroup: event.Cgroup{Path: genString().Draw(t, "cgroup"), Unit: genString().Draw(t, "unit")},
+			Name:   genString().Draw(t, "name"), Args: rapid.SliceOfN(genString(), 0, 3).Draw(t, "args")}
 		if rapid.Bool().Draw(t, "has script") {
-			p.Script = &event.Script{Path: genString().Draw(t, "script"), SHA256: genDigest().Draw(t, "script sha256"), Reason: event.HashKnown}
+			p.Script = &event.Script{Path: genString().Draw(t, "script"), View: rapid.SampledFrom([]string{"", "mnt:1"}).Draw(t, "view"), SHA256: genDigest().Draw(t, "script sha256"), Reason: event.HashKnown}
 		}
 		p.Parent = genProcess(depth-1).Draw(t, "parent")
 		return p
@@ -80,7 +82,7 @@ func genConnection(id uint64) *rapid.Generator[event.Connection] {
 			Direction: event.Direction(rapid.IntRange(0, 4).Draw(t, "direction")), Family: family.Draw(t, "family"),
 			Proto: rapid.SampledFrom([]uint16{1, 6, 17, 58, 255, 262, 99}).Draw(t, "proto"),
 			Local: genAddrPort().Draw(t, "local"), Remote: genAddrPort().Draw(t, "remote"),
-			Name: event.Name{Domain: genString().Draw(t, "domain"), Source: event.NameSource(rapid.IntRange(0, 8).Draw(t, "source")),
+			Name: event.Name{Domain: genString().Draw(t, "domain"), Source: event.NameSource(rapid.IntRange(0, 7).Draw(t, "source")),
 				At: genTime().Draw(t, "at"), SNI: genString().Draw(t, "sni")},
 			Country: rapid.SampledFrom([]string{"", "DE", "US", "\xff"}).Draw(t, "country"),
 			Sent:    rapid.Uint64Range(0, 1<<63-1).Draw(t, "sent"), Received: rapid.Uint64Range(0, 1<<63-1).Draw(t, "received"),
@@ -88,10 +90,31 @@ func genConnection(id uint64) *rapid.Generator[event.Connection] {
 			Closed: rapid.Bool().Draw(t, "closed"), Existing: rapid.Bool().Draw(t, "existing"),
 			NetNS: rapid.SampledFrom([]uint32{0, 4026531840, 1<<32 - 1}).Draw(t, "netns"), UID: rapid.SampledFrom([]uint32{0, 1000, 1<<32 - 1}).Draw(t, "uid"),
 			Cgroup:  event.Cgroup{Path: genString().Draw(t, "cgroup"), Unit: genString().Draw(t, "unit"), Container: genString().Draw(t, "container")},
-			Novelty: list.Draw(t, "novelty"),
-			Decision: event.Decision{Action: event.Action(rapid.IntRange(0, 5).Draw(t, "action")), Would: event.Action(rapid.IntRange(0, 5).Draw(t, "would")),
-				Mode: event.Mode(rapid.IntRange(0, 3).Draw(t, "mode")), Rule: genString().Draw(t, "rule"), Matches: list.Draw(t, "matches"),
-				Revision: genString().Draw(t, "revision")}}
+			Novelty: list.Draw(t, "novelty"), User: rapid.SampledFrom([]string{"", "alice", "bob"}).Draw(t, "user"),
+			Names:    rapid.SliceOfN(genName(), 0, 3).Draw(t, "names"),
+			Decision: genDecision(1).Draw(t, "decision")}
+	})
+}
+
+func genName() *rapid.Generator[event.Name] {
+	return rapid.Custom(func(t *rapid.T) event.Name {
+		return event.Name{Domain: genString().Draw(t, "domain"), Source: event.NameSource(rapid.IntRange(0, 7).Draw(t, "source")), Trusted: rapid.Bool().Draw(t, "trusted")}
+	})
+}
+
+func genDecision(earlier int) *rapid.Generator[event.Decision] {
+	return rapid.Custom(func(t *rapid.T) event.Decision {
+		list := rapid.OneOf(rapid.Just([]string(nil)), rapid.SliceOfN(genString(), 0, 3))
+		d := event.Decision{Action: event.Action(rapid.IntRange(0, 5).Draw(t, "action")), Would: event.Action(rapid.IntRange(0, 5).Draw(t, "would")),
+			Mode: event.Mode(rapid.IntRange(0, 3).Draw(t, "mode")), Rule: genString().Draw(t, "rule"), Matches: list.Draw(t, "matches"),
+			Revision: genString().Draw(t, "revision"), Reason: genString().Draw(t, "reason"), Pos: genString().Draw(t, "pos"),
+			Capped: rapid.Bool().Draw(t, "capped"), Provisional: rapid.Bool().Draw(t, "provisional"), Error: rapid.SampledFrom([]string{"", "evaluator_error"}).Draw(t, "error"),
+			At: genTime().Draw(t, "at"), Input: rapid.Uint64().Draw(t, "input")}
+		if earlier > 0 && rapid.Bool().Draw(t, "has previous") {
+			before := genDecision(earlier-1).Draw(t, "previous")
+			d.Previous = &before
+		}
+		return d
 	})
 }
 
