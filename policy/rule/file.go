@@ -57,7 +57,12 @@ func (r *reader) checkVersion(n *yaml.Node) bool {
 		if i > 0 {
 			r.fail(n.Content[i], "version must be the first key")
 		}
-		if v := n.Content[i+1]; v.Value != "1" {
+		v := n.Content[i+1]
+		if v.Tag == "!!null" {
+			r.fail(v, "version has no value: write version: 1")
+			return false
+		}
+		if v.Value != "1" {
 			r.fail(v, "version %s is not one that this snitch reads: write version: 1, or install a newer snitch", kindName(v))
 			return false
 		}

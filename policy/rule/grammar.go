@@ -35,7 +35,7 @@ func newGrammar() *grammar {
 		file: table[ruleFile]{what: "a rule file"}, list: table[listDecl]{what: "a list from a file"},
 		rule: table[Rule]{what: "a rule"}, confine: table[Confine]{what: "a confine entry"},
 		match: table[Match]{what: "an exception"}, subjects: table[processOnly]{what: "an exception of confine"},
-		process: table[ProcessMatch]{what: "process"}, endpoint: table[EndpointMatch]{what: "an end of a connection (to, from)"},
+		process: table[ProcessMatch]{what: "process", main: "exe"}, endpoint: table[EndpointMatch]{what: "an end (to, from)", main: "host"},
 	}
 	g.setProcess()
 	g.setEndpoint()
@@ -188,7 +188,8 @@ func (g *grammar) setRule() {
 func checkRule(r *reader, n *yaml.Node, rule *Rule) {
 	r.where = nil // the rule is read
 	finishMatch(r, n, &rule.Match)
-	if _, said := rule.where["process"]; rule.Match.IsZero() && !said {
+	tried := slices.ContainsFunc([]string{"process", "from", "to", "direction", "novelty"}, func(key string) bool { return hasKey(n, key) })
+	if rule.Match.IsZero() && !tried {
 		r.fail(n, "a rule without a condition matches every connection: write process: any if you mean that")
 	}
 	if len(rule.Except) > 0 && rule.Action == event.ActionAllow {

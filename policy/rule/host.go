@@ -50,6 +50,9 @@ func parseListItem(s string) (Host, error) {
 		p, err := ParseNet(s)
 		return Host{Kind: HostNet, Net: p}, err
 	}
+	if strings.HasPrefix(s, "@") {
+		return Host{}, fmt.Errorf("%q: a list holds no other list; name both in the rule", clip(s))
+	}
 	if err := notAHost(s); err != nil {
 		return Host{}, err
 	}

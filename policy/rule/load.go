@@ -198,11 +198,11 @@ func (l *loader) ruleFile(name string, src []byte) {
 		}
 		l.decls = append(l.decls, d)
 	}
-	for i := range f.rules {
-		l.unique(f.rules[i].ID, f.rules[i].At("id"))
-	}
 	for i := range f.confine {
 		l.unique(f.confine[i].ID, f.confine[i].Pos)
+	}
+	for i := range f.rules {
+		l.unique(f.rules[i].ID, f.rules[i].At("id"))
 	}
 	l.rules, l.confine, l.refs = append(l.rules, f.rules...), append(l.confine, f.confine...), append(l.refs, r.refs...)
 }
@@ -265,7 +265,11 @@ func (l *loader) loadLists() error {
 	}
 	for _, ref := range l.refs {
 		if l.lists[ref.name] == nil {
-			l.c.error(ref.pos, "there is no list %q: declare it under lists; %s", ref.name, didYouMean(ref.name, known))
+			hint := didYouMean(ref.name, known)
+			if hint == "" {
+				hint = "declare it under lists"
+			}
+			l.c.error(ref.pos, "there is no list %q: %s", ref.name, hint)
 		}
 	}
 	return nil

@@ -40,39 +40,6 @@ func TestSchema() []byte {
 	return finishSchema(root)
 }
 
-// InputSchema is the JSON Schema of the input that custom Rego sees: the facts
-// as Input gives them, with what the YAML rules made of them. It holds no
-// references, so that a compiler which checks types needs to follow none.
-func InputSchema() []byte {
-	g := &language().tests
-	subject := facts(&g.subject, "parent", "ancestors")
-	process := facts(&g.subject)
-	process["properties"].(jsonSchema)["parent"] = subject
-	process["properties"].(jsonSchema)["ancestors"] = arrayOf(subject)
-	end := facts(&g.end)
-	properties := end["properties"].(jsonSchema)
-	name := jsonSchema{"type": "string", "description": "the best name of the peer, lower case"}
-	properties["domain"] = name
-	properties["names"] = arrayOf(jsonSchema{
-		"type": "object", "additionalProperties": false,
-		"properties": jsonSchema{"domain": name, "source": properties["domain_source"], "trusted": properties["trusted"]},
-	})
-	properties["scope"] = jsonSchema{"enum": []string{ScopeLoopback.String(), ScopeLAN.String(), ScopeInternet.String()}}
-	properties["nets"] = arrayOf(jsonSchema{"type": "string", "description": "networks of the rules that hold the address"})
-	properties["lists"] = arrayOf(jsonSchema{"type": "string", "description": "named lists that hold a name or the address"})
-	return finishSchema(jsonSchema{
-		"$id": "urn:snitch:schema:input:1", "title": "input of custom Rego", "type": "object", "additionalProperties": false,
-		"required": []string{"v", "process", "direction"},
-		"properties": jsonSchema{
-			"v": jsonSchema{"const": inputVersion, "type": "integer"}, "process": process, "from": end, "to": end,
-			"direction": jsonSchema{"type": "string", "enum": []string{"out", "in", "listen"}},
-			"novelty":   arrayOf(jsonSchema{"type": "string", "enum": noveltyNames[1:]}),
-			"matches":   arrayOf(jsonSchema{"type": "string", "description": "ids of the YAML rules that match"}),
-			"verdict":   jsonSchema{"type": "string", "enum": []string{"allow", "alert", "deny"}, "description": "what the YAML rules decide"},
-		},
-	})
-}
-
 // describe is the schema of the mapping that a table reads.
 func describe[T any](t *table[T], what string) jsonSchema {
 	properties, required := jsonSchema{}, []string{}
@@ -90,26 +57,6 @@ func describe[T any](t *table[T], what string) jsonSchema {
 	}
 	return out
 }
-
-// facts is describe without the keys that hold mappings, and without a need
-// for any: an unknown fact is absent.
-func facts[T any](t *table[T], without ...string) jsonSchema {
-	out := describe(t, t.what)
-	delete(out, "minProperties")
-	delete(out, "description")
-	properties := out["properties"].(jsonSchema)
-	for _, name := range without {
-		delete(properties, name)
-	}
-	for _, p := range properties {
-		if s := p.(jsonSchema); s["type"] == nil && s["enum"] != nil {
-			s["type"] = "string"
-		}
-	}
-	return out
-}
-
-func arrayOf(item jsonSchema) jsonSchema { return jsonSchema{"type": "array", "items": item} }
 
 func finishSchema(root jsonSchema) []byte {
 	root["$schema"] = schemaDialect

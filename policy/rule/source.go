@@ -131,9 +131,10 @@ func (r *reader) syntax(src []byte, err error) {
 			r.error(Position{r.file, n, i + 1}, "a tab: YAML is indented by spaces")
 			return
 		}
-		if m := bareSign.FindStringIndex(text); m != nil && strings.Contains(msg, "cannot start any token") {
+		m := bareSign.FindStringIndex(text)
+		if m != nil && (strings.Contains(msg, "cannot start any token") || strings.Contains(msg, "alphabetic or numeric")) {
 			word := strings.FieldsFunc(text[m[1]-1:], func(c rune) bool { return strings.ContainsRune(" ,]}\r", c) })[0]
-			r.error(Position{r.file, n, m[1]}, "%s needs quotes: write %q", word, word)
+			r.error(Position{r.file, n, m[1]}, "%s needs quotes, the sign in front means something else to YAML: write %q", word, word)
 			return
 		}
 	}
@@ -149,7 +150,7 @@ func (r *reader) syntax(src []byte, err error) {
 }
 
 // bareSign finds a value that begins with a sign YAML keeps for itself.
-var bareSign = regexp.MustCompile("(?:[:,\\[-]\\s*)[@`%]")
+var bareSign = regexp.MustCompile("(?:[:,\\[-]\\s*)[@`%*&]")
 
 // find is where text first stands at or after a line.
 func (r *reader) find(text string, line int) Position {
@@ -211,10 +212,12 @@ func kindName(n *yaml.Node) string {
 	switch {
 	case n.Kind == yaml.MappingNode:
 		return "a mapping"
+	case n.Kind == yaml.SequenceNode && len(n.Content) == 0:
+		return "an empty list"
 	case n.Kind == yaml.SequenceNode:
 		return "a list"
 	case n.Tag == "!!null":
 		return "nothing"
 	}
-	return fmt.Sprintf("%q", n.Value)
+	return fmt.Sprintf("%q", clip(n.Value))
 }

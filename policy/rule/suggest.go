@@ -16,15 +16,18 @@ var otherWords = map[string]string{
 	"outbound": "out", "egress": "out", "inbound": "in", "ingress": "in", "listening": "listen", "bind": "listen",
 	"block": "deny", "drop": "deny", "reject": "deny", "accept": "allow", "permit": "allow", "pass": "allow", "warn": "alert", "log": "alert", "ask": "alert",
 	"local": "lan", "private": "lan", "localhost": "loopback", "public": "internet", "wan": "internet",
-	"dry-run": "audit", "monitor": "audit", "on": "enforce",
+	"dry_run": "audit", "monitor": "audit", "on": "enforce",
 }
 
 // didYouMean is a hint that ends an error about word, "" when nothing is near.
 func didYouMean(word string, known []string) string {
 	low := strings.ToLower(strings.ReplaceAll(word, "-", "_"))
-	best, distance := "", 1+min(2, len(low)/2)
+	best, distance := "", 3
+	if len(low) <= 4 {
+		distance = 2 // of so short a word two changes leave nothing
+	}
 	for _, k := range known {
-		if otherWords[low] == k || low == k {
+		if otherWords[low] == k || low == k || len(low) > 2 && strings.HasPrefix(k, low) {
 			return fmt.Sprintf("did you mean %q?", k)
 		}
 		if d := editDistance(low, k, distance); d < distance {

@@ -42,6 +42,7 @@ type key[T any] struct {
 type table[T any] struct {
 	what  string // for errors: "a rule"
 	keys  []key[T]
+	main  string                        // the key that is meant where a single value stands, "" none
 	begin func(*reader, *yaml.Node, *T) // before the keys are read, nil: nothing
 	check func(*reader, *yaml.Node, *T) // of the whole, nil: nothing
 
@@ -113,6 +114,10 @@ func (t *table[T]) find(name string) *key[T] {
 // read reads a mapping; false when it is none or holds nothing.
 func (t *table[T]) read(r *reader, n *yaml.Node, into *T) bool {
 	if !r.plain(n) {
+		return false
+	}
+	if n.Kind == yaml.ScalarNode && t.main != "" && n.Tag == "!!str" && n.Value != "any" {
+		r.fail(n, "want %s as a mapping: write {%s: %s}", t.what, t.main, clip(n.Value))
 		return false
 	}
 	if n.Kind != yaml.MappingNode {

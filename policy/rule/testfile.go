@@ -71,7 +71,7 @@ func (r *reader) tests(src []byte) TestFile {
 func (g *testGrammar) set() {
 	*g = testGrammar{
 		file: table[testYAML]{what: "a file of tests"}, testCase: table[caseYAML]{what: "a case"}, when: table[whenYAML]{what: "when"},
-		expect: table[Expect]{what: "expect"}, subject: table[subjectYAML]{what: "a process"}, end: table[endYAML]{what: "an end of a connection (to, from)"},
+		expect: table[Expect]{what: "expect"}, subject: table[subjectYAML]{what: "a process", main: "exe"}, end: table[endYAML]{what: "an end (to, from)"},
 	}
 	g.setSubject()
 	g.setWhen()
@@ -102,7 +102,7 @@ func (g *testGrammar) set() {
 	}
 	g.file.set(
 		field("version", "the version of this format: 1", versionValue(), func(f *testYAML) *string { return &f.version }),
-		needed(field("cases", "the cases", sequence(&g.testCase, "case"), func(f *testYAML) *[]caseYAML { return &f.cases })),
+		needed(field("cases", "the list of cases", sequence(&g.testCase, "case"), func(f *testYAML) *[]caseYAML { return &f.cases })),
 	)
 }
 

@@ -168,6 +168,9 @@ func parseUser(s string) (string, error) {
 // parseRange reads "n" or "n-m", decimal, for numbers of so many bits.
 func parseRange(s, what string, bits int) (first, last uint64, err error) {
 	low, high, isRange := strings.Cut(s, "-")
+	if isRange && (low == "" || high == "") {
+		return 0, 0, fmt.Errorf("%q is not a range: want both its ends, as 8000-8099", clip(s))
+	}
 	first, err = parseNumber(strings.TrimSpace(low), what, bits)
 	if err != nil || !isRange {
 		return first, first, err
@@ -189,17 +192,26 @@ func parseNumber(s, what string, bits int) (uint64, error) {
 	case errors.Is(err, strconv.ErrRange):
 		return 0, fmt.Errorf("%q is too large for %s: at most %d", clip(s), what, uint64(1)<<bits-1)
 	case err != nil:
-		return 0, fmt.Errorf("%q is not %s: want a decimal number from 0 to %d, or a range as 8000-8099", clip(s), what, uint64(1)<<bits-1)
+		return 0, fmt.Errorf("%q is not %s: want a decimal number from 0 to %d", clip(s), what, uint64(1)<<bits-1)
 	}
 	return n, nil
 }
 
+// services are the names that people write for a port.
+var services = map[string]int{"http": 80, "https": 443, "ssh": 22, "dns": 53, "domain": 53, "ntp": 123, "smtp": 25, "ftp": 21}
+
 func parsePort(s string) (PortRange, error) {
+	if n := services[strings.ToLower(s)]; n != 0 {
+		return PortRange{}, fmt.Errorf("%q is not a port: write its number, %d", clip(s), n)
+	}
 	first, last, err := parseRange(s, "a port", 16)
 	return PortRange{uint16(first), uint16(last)}, err
 }
 
 func parseUID(s string) (UIDRange, error) {
+	if name, err := parseUser(s); err == nil && strings.ContainsAny(name[:1], "abcdefghijklmnopqrstuvwxyz_") {
+		return UIDRange{}, fmt.Errorf("%q is not a user id: write user: %s", clip(s), clip(s))
+	}
 	first, last, err := parseRange(s, "a user id", 32)
 	return UIDRange{uint32(first), uint32(last)}, err
 }

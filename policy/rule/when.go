@@ -92,7 +92,7 @@ func (g *testGrammar) setWhen() {
 			w.direction = event.Out
 		case w.from != nil && w.to == nil:
 			w.direction = event.In
-		default:
+		case !hasKey(n, "direction") && hasKey(n, "to") == hasKey(n, "from"): // else that key is the mistake
 			r.fail(n, "when has to say the direction here: add direction: out, in or listen")
 		}
 		if w.direction == event.Listen && w.from != nil {
@@ -115,7 +115,7 @@ func (g *testGrammar) setEnd() {
 	g.end.set(
 		field("domain", "name of the peer, or several", oneOrMore(name), func(e *E) *[]string { return &e.domains }),
 		field("domain_source", "where the name came from (docs/names.md), dns without it", optional(sourceValue()), func(e *E) *event.NameSource { return &e.source }),
-		field("trusted", "whether an allow may rest on the name; without it: as sources dns, resolved and dns-other usually are", trusted, func(e *E) *string { return &e.trusted }),
+		field("domain_trusted", "whether an allow may rest on the name; without it: as sources dns, resolved and dns-other usually are", trusted, func(e *E) *string { return &e.trusted }),
 		field("ip", "the address", optional(scalar("an address", stringSchema, parseAddr, netip.Addr.String)), func(e *E) *netip.Addr { return &e.Addr }),
 		field("port", "the port", port, func(e *E) *string { return &e.port }),
 		field("proto", "tcp, udp, …", optional(scalar("a protocol", stringSchema, parseProto, same)), func(e *E) *string { return &e.proto }),
@@ -123,7 +123,7 @@ func (g *testGrammar) setEnd() {
 	)
 	g.end.check = func(r *reader, n *yaml.Node, e *E) {
 		if len(e.domains) == 0 && (e.source != event.NameNone || e.trusted != "") {
-			r.fail(n, "domain_source and trusted say something of a domain: add domain")
+			r.fail(n, "domain_source and domain_trusted say something of a domain: add domain")
 		}
 		e.finish()
 	}
@@ -210,6 +210,16 @@ func sourceValue() value[event.NameSource] {
 	return v
 }
 
+// hasKey reports whether a mapping has a key, whatever its value.
+func hasKey(n *yaml.Node, name string) bool {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == name {
+			return true
+		}
+	}
+	return false
+}
+
 // parseFact refuses a star: in a fact it would be a character, which nobody
 // means.
 func parseFact(s string) (string, error) {
@@ -222,6 +232,9 @@ func parseFact(s string) (string, error) {
 func parseFactPath(s string) (string, error) {
 	if strings.Contains(s, "*") {
 		return "", fmt.Errorf("%q: a case has facts, not patterns; write one path", clip(s))
+	}
+	if !strings.HasPrefix(s, "/") && viewPrefix(s) == "" {
+		return "", fmt.Errorf("%q is not a whole path: begin with /", clip(s))
 	}
 	_, err := parsePath(s)
 	return s, err
