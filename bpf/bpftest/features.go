@@ -53,6 +53,11 @@ func ZeroCopyTCP() *Feature {
 	return &Feature{Name: "msg-zerocopy", Probe: optionProbe(unix.AF_INET, unix.SOCK_STREAM, unix.SOL_SOCKET, unix.SO_ZEROCOPY, 1)}
 }
 
+// KernelTLS is the upper layer protocol "tls" of TCP.
+func KernelTLS() *Feature {
+	return &Feature{Name: "ktls", Config: "CONFIG_TLS", Probe: probeTLS}
+}
+
 // VsockLoopback is AF_VSOCK to the local machine.
 func VsockLoopback() *Feature {
 	return &Feature{Name: "vsock-loopback", Since: "5.6", Config: "CONFIG_VSOCKETS_LOOPBACK", Probe: probeVsock}
@@ -105,6 +110,31 @@ func optionProbe(family, typ, level, option, value int) func() error {
 		defer unix.Close(fd)
 		return unix.SetsockoptInt(fd, level, option, value)
 	}
+}
+
+// probeTLS connects to itself: only a connected socket takes the protocol.
+func probeTLS() error {
+	l, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open socket: %w", err)
+	}
+	defer unix.Close(l)
+	if err := errors.Join(unix.Bind(l, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(l, 1)); err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	at, err := unix.Getsockname(l)
+	if err != nil {
+		return err
+	}
+	c, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open socket: %w", err)
+	}
+	defer unix.Close(c)
+	if err := unix.Connect(c, at); err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	return unix.SetsockoptString(c, unix.IPPROTO_TCP, unix.TCP_ULP, "tls")
 }
 
 // probeVsock binds, listens and connects: a kernel without the loopback

@@ -18,12 +18,16 @@ type Report struct {
 	ParentPID    int      `json:"parent_pid"`
 	ParentExe    string   `json:"parent_exe"`
 	ParentSHA256 string   `json:"parent_sha256"`
-	Script       string   `json:"script,omitempty"`
-	ScriptSHA256 string   `json:"script_sha256,omitempty"`
-	OtherMounts  bool     `json:"other_mounts,omitempty"` // Exe is a path of another mount namespace
-	Removed      bool     `json:"removed,omitempty"`      // the file was removed soon: nobody can verify Exe then
-	Flows        []Flow   `json:"flows"`
-	Error        string   `json:"error,omitempty"` // the generator failed: its counts mean nothing
+	// Empty when it cannot be seen.
+	GrandparentExe    string `json:"grandparent_exe,omitempty"`
+	GrandparentSHA256 string `json:"grandparent_sha256,omitempty"`
+
+	Script       string `json:"script,omitempty"`
+	ScriptSHA256 string `json:"script_sha256,omitempty"`
+	OtherMounts  bool   `json:"other_mounts,omitempty"` // Exe is a path of another mount namespace
+	Removed      bool   `json:"removed,omitempty"`      // the file was removed soon: nobody can verify Exe then
+	Flows        []Flow `json:"flows"`
+	Error        string `json:"error,omitempty"` // the generator failed: its counts mean nothing
 }
 
 // Flow is what one process did on one socket with one peer. Empty addresses
@@ -39,7 +43,8 @@ type Flow struct {
 	NetNS     uint64 `json:"netns,omitempty"`
 	Sent      uint64 `json:"sent"`
 	Received  uint64 `json:"received"`
-	Result    string `json:"result"`          // alternatives separated by |
-	Rows      int    `json:"rows,omitempty"`  // how many equal flows this line stands for, 0 is 1
-	Quiet     bool   `json:"quiet,omitempty"` // a flow without bytes that the log may leave out
+	Packets   uint64 `json:"packets,omitempty"` // datagrams sent and received; 0: not counted
+	Result    string `json:"result"`            // alternatives separated by |
+	Rows      int    `json:"rows,omitempty"`    // how many equal flows this line stands for, 0 is 1
+	Quiet     bool   `json:"quiet,omitempty"`   // a flow without bytes that the log may leave out
 }

@@ -2,7 +2,9 @@ package scenario
 
 import (
 	"fmt"
+	"os/user"
 	"slices"
+	"strconv"
 	"strings"
 
 	"snitch/bpf/bpftest/report"
@@ -53,7 +55,7 @@ func (v *verdict) fault(excused bool, format string, args ...any) {
 // flow finds the rows of f, compares their sums, and who they name. Of several
 // reports with one pid (exec) the hash tells which is meant.
 func (v *verdict) flow(rep *report.Report, f *report.Flow, rows []record, taken []bool, byHash bool) {
-	var sent, received uint64
+	var sent, received, packets uint64
 	var mine []*record
 	for i := range rows {
 		row := &rows[i]
@@ -61,7 +63,7 @@ func (v *verdict) flow(rep *report.Report, f *report.Flow, rows []record, taken 
 			continue
 		}
 		taken[i] = true
-		sent, received = sent+row.Sent, received+row.Received
+		sent, received, packets = sent+row.Sent, received+row.Received, packets+row.Packets
 		mine = append(mine, row)
 	}
 	label := fmt.Sprintf("%s pid %d: %s %s %s:%d→%s:%d", rep.Generator, rep.PID, f.Direction, f.Proto, f.LAddr, f.LPort, f.RAddr, f.RPort)
@@ -73,6 +75,12 @@ func (v *verdict) flow(rep *report.Report, f *report.Flow, rows []record, taken 
 	if (sent != f.Sent || received != f.Received) && len(mine) > 0 {
 		v.fault(excuse != nil && excuse.bytes, "%s: sent %d received %d, want %d and %d", label, sent, received, f.Sent, f.Received)
 	}
+	if f.Packets > 0 && packets != f.Packets && len(mine) > 0 {
+		v.fault(excuse != nil && excuse.bytes, "%s: %d packets, want %d", label, packets, f.Packets)
+	}
+	if least := moved(sent) + moved(received); packets < least || least == 0 && f.Packets == 0 && packets > 0 {
+		v.fault(excuse != nil && excuse.bytes, "%s: %d packets for %d bytes sent and %d received", label, packets, sent, received)
+	}
 	for _, row := range mine {
 		if !allows(f, row) {
 			v.fault(excuse != nil && excuse.result, "%s: result %s, want %s", label, row.Result, f.Result)
@@ -80,6 +88,9 @@ func (v *verdict) flow(rep *report.Report, f *report.Flow, rows []record, taken 
 		v.identity(label, rep, f, row)
 	}
 }
+
+// moved is the least number of operations that move bytes.
+func moved(bytes uint64) uint64 { return min(bytes, 1) }
 
 func allows(f *report.Flow, row *record) bool {
 	return slices.Contains(strings.Split(f.Result, "|"), row.Result)
@@ -126,6 +137,9 @@ func (v *verdict) identity(label string, rep *report.Report, f *report.Flow, row
 	if row.UID != rep.UID {
 		differ("uid", row.UID, rep.UID)
 	}
+	if want := userName(rep.UID); row.User != want {
+		differ("user", row.User, want)
+	}
 	if f.NetNS != 0 && row.NetNS != f.NetNS {
 		differ("netns", row.NetNS, f.NetNS)
 	}
@@ -135,11 +149,28 @@ func (v *verdict) identity(label string, rep *report.Report, f *report.Flow, row
 	if row.Action != "none" {
 		differ("action", row.Action, "none")
 	}
-	switch {
-	case rep.ParentExe == "":
-	case row.Parent == nil:
-		differ("parent", "missing", rep.ParentExe)
-	case row.Parent.Exe != rep.ParentExe || row.Parent.SHA256 != rep.ParentSHA256:
-		differ("parent", row.Parent.Exe+" "+row.Parent.SHA256+row.Parent.Reason, rep.ParentExe+" "+rep.ParentSHA256)
+	for _, a := range []struct {
+		what, exe, sum string
+		row            *ancestor
+	}{
+		{"parent", rep.ParentExe, rep.ParentSHA256, row.Parent},
+		{"grandparent", rep.GrandparentExe, rep.GrandparentSHA256, row.Grandparent},
+	} {
+		switch {
+		case a.exe == "":
+		case a.row == nil:
+			differ(a.what, "missing", a.exe)
+		case a.row.Exe != a.exe || a.row.SHA256 != a.sum:
+			differ(a.what, a.row.Exe+" "+a.row.SHA256+a.row.Reason, a.exe+" "+a.sum)
+		}
 	}
+}
+
+// userName is what the user database of the host calls uid, "" for nobody.
+func userName(uid int) string {
+	u, err := user.LookupId(strconv.Itoa(uid))
+	if err != nil {
+		return ""
+	}
+	return u.Username
 }

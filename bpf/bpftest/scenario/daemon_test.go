@@ -70,6 +70,7 @@ type record struct {
 	Parent      *ancestor `json:"parent"`
 	Grandparent *ancestor `json:"grandparent"`
 	UID         int       `json:"uid"`
+	User        string    `json:"user"`
 	Cgroup      string    `json:"cgroup"`
 	Script      string    `json:"script"`
 	ScriptSHA   string    `json:"script_sha256"`

@@ -50,7 +50,7 @@ func newLab(tb testing.TB, traffic string) *lab {
 }
 
 // hashes are those of the files that nearly every process of the suite has as
-// its own or its parent's.
+// its own, its parent's or its grandparent's.
 func hashes(tb testing.TB, traffic string) string {
 	tb.Helper()
 	self, err := os.Executable()
@@ -58,7 +58,11 @@ func hashes(tb testing.TB, traffic string) string {
 		tb.Fatal(err)
 	}
 	var b strings.Builder
-	for _, path := range []string{traffic, self} {
+	files := []string{traffic, self}
+	if above, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", os.Getppid())); err == nil {
+		files = append(files, above)
+	}
+	for _, path := range files {
 		image, err := os.ReadFile(path)
 		if err != nil {
 			tb.Fatal(err)

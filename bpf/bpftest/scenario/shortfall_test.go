@@ -26,8 +26,11 @@ func tierShortfalls() map[string][]shortfall {
 		"packet-raw":      packet,
 		"packet-dgram":    packet,
 		"packet-ring":     packet,
-		"xdp-seen":        other,
-		"vsock-seen":      other,
+		"packet-receive-ring": append(packet, shortfall{
+			tiers: []string{"reference", "fexit"}, reason: "frames that a program takes out of a PACKET_RX_RING are not counted", rows: true,
+		}),
+		"xdp-seen":   other,
+		"vsock-seen": other,
 		"vsock-loopback": append(other, shortfall{
 			tiers: []string{"fexit"}, reason: "vsock connections are seen while they are open, without bytes", rows: true,
 		}, shortfall{

@@ -80,6 +80,8 @@ func streams() []scenario {
 		{"splice", "splice", nil},
 		{"vmsplice", "trunc", nil},
 		{"zerocopy", "read", []*bpftest.Feature{bpftest.ZeroCopyTCP()}},
+		{"splice", "map", nil}, // a pipe has pages of its own: those of files and programs are never mapped
+		{"ktls", "ktls", []*bpftest.Feature{bpftest.KernelTLS()}},
 		{"uring-send", "uring-recv", ring("send", 26, "5.6")},
 		{"uring-write", "uring-read", ring("write", 23, "5.6")},
 		{"uring-sendmsg", "uring-recvmsg", ring("sendmsg", 9, "5.3")},
@@ -209,6 +211,7 @@ func rawScenarios() []scenario {
 		{name: "packet-raw", peer: []string{"packet veth0"}, args: "packet -link veth0 -to $MAC", needs: packet},
 		{name: "packet-dgram", peer: []string{"packet veth0 dgram=1"}, args: "packet -way dgram -link veth0 -to $MAC", needs: packet},
 		{name: "packet-ring", peer: []string{"packet veth0"}, args: "packet -way ring -link veth0 -to $MAC", needs: packet},
+		{name: "packet-receive-ring", peer: []string{"packet veth0 ring=1"}, args: "packet -link veth0 -to $MAC", needs: packet},
 		// Sockets that move nothing by a call are found by looking, every 10 s.
 		{name: "xdp-seen", background: true, args: "xdp -link lo -hold 13s", needs: []*bpftest.Feature{bpftest.AFXDP()}},
 		{name: "vsock-seen", background: true, args: "vsock -n 0 -hold 13s", needs: []*bpftest.Feature{bpftest.Vsock()}},
@@ -267,6 +270,7 @@ func identities() []scenario {
 		{name: "name-no-utf8", peer: peer, prepare: copied("a\xff\xfeb\xc3"), program: "$DIR/a\xff\xfeb\xc3", args: "stream -to " + tcp4},
 		{name: "name-deleted", peer: peer, prepare: copied("x (deleted)"), program: "$DIR/x (deleted)", args: "stream -to " + tcp4},
 		{name: "uid", peer: peer, args: "uid -uid 12345" + stream},
+		{name: "user", peer: peer, args: "uid -uid 65534" + stream},
 		{name: "orphan", peer: peer, args: "orphan -as $DIR/middle stream -pause 300ms -to " + tcp4},
 	}
 }

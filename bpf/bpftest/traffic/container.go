@@ -64,7 +64,8 @@ func runContainerInit(args []string) error {
 		return err
 	}
 	b, err := json.Marshal(report.Report{PID: r.PID, Start: r.Start, Exe: path, ExeKind: "file", SHA256: sum, Name: commOf(path),
-		ParentPID: r.ParentPID, ParentExe: r.ParentExe, ParentSHA256: r.ParentSHA256, OtherMounts: true})
+		ParentPID: r.ParentPID, ParentExe: r.ParentExe, ParentSHA256: r.ParentSHA256,
+		GrandparentExe: r.GrandparentExe, GrandparentSHA256: r.GrandparentSHA256, OtherMounts: true})
 	if err != nil {
 		return err
 	}

@@ -119,6 +119,7 @@ func (d *datagrams) exchange(fd int) ([]report.Flow, error) {
 				return flows, fmt.Errorf("send to %s: %w", to, err)
 			}
 			flows[k].Sent += uint64(n)
+			flows[k].Packets += 2 // this one and its echo
 			got, err := d.echo(in, fd, p, n)
 			if err != nil {
 				return flows, err
@@ -202,6 +203,7 @@ func (d *datagrams) parallel(fd, threads int) ([]report.Flow, error) {
 				}
 				fl.Sent += uint64(sent)
 				fl.Received += uint64(received)
+				fl.Packets++
 				return nil
 			})
 		})
@@ -302,6 +304,7 @@ func runSendOnly(args []string) error {
 				return fmt.Errorf("send: %w", err)
 			}
 			flow.Sent += uint64(n)
+			flow.Packets++
 		}
 		flow.LPort = local(fd).Port()
 		r.Flows = append(r.Flows, flow)
@@ -339,6 +342,7 @@ func runScatter(args []string) error {
 				return fmt.Errorf("send to %s: %w", to, err)
 			}
 			flow.Sent += uint64(len(p))
+			flow.Packets++
 			flow.Rows++
 		}
 		r.Flows = append(r.Flows, flow)

@@ -75,6 +75,9 @@ func (s *datagramService) one(p, oob []byte) error {
 	}
 	f := s.flow(addrPort(sa))
 	f.Received += uint64(n)
+	if s.option("gro", "") == "" { // else one call takes several
+		f.Packets++
+	}
 	segment := segmentSize(oob[:oobn], n)
 	for at := 0; at < n; at += segment {
 		if err := check(p[at:min(n, at+segment)], fromClient, 0); err != nil {
@@ -88,6 +91,7 @@ func (s *datagramService) one(p, oob []byte) error {
 		return fmt.Errorf("echo: %w", err)
 	}
 	f.Sent += uint64(n)
+	f.Packets++
 	return nil
 }
 

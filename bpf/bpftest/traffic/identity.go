@@ -239,7 +239,8 @@ func runSpawn(args []string) error {
 	if err != nil {
 		return err
 	}
-	b, err := json.Marshal(report.Report{ParentPID: r.PID, ParentExe: r.Exe, ParentSHA256: r.SHA256})
+	b, err := json.Marshal(report.Report{ParentPID: r.PID, ParentExe: r.Exe, ParentSHA256: r.SHA256,
+		GrandparentExe: r.ParentExe, GrandparentSHA256: r.ParentSHA256})
 	if err != nil {
 		return err
 	}

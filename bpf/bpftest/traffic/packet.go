@@ -110,18 +110,27 @@ func (s *frames) frame(i int) []byte {
 	return p[:etherHeader+len(body)]
 }
 
-// ring sends through PACKET_TX_RING: the frames are never argument of a call.
-func (s *frames) ring(fd int) (uint64, error) {
+// packetRing gives the socket a ring and maps it.
+func packetRing(fd, option int) ([]byte, error) {
 	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VERSION, unix.TPACKET_V2); err != nil {
-		return 0, fmt.Errorf("set packet version: %w", err)
+		return nil, fmt.Errorf("set packet version: %w", err)
 	}
 	req := unix.TpacketReq{Block_size: frameSize * ringFrames, Block_nr: 1, Frame_size: frameSize, Frame_nr: ringFrames}
-	if err := unix.SetsockoptTpacketReq(fd, unix.SOL_PACKET, unix.PACKET_TX_RING, &req); err != nil {
-		return 0, fmt.Errorf("set PACKET_TX_RING: %w", err)
+	if err := unix.SetsockoptTpacketReq(fd, unix.SOL_PACKET, option, &req); err != nil {
+		return nil, fmt.Errorf("set up ring: %w", err)
 	}
 	mem, err := unix.Mmap(fd, 0, frameSize*ringFrames, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return 0, fmt.Errorf("map ring: %w", err)
+		return nil, fmt.Errorf("map ring: %w", err)
+	}
+	return mem, nil
+}
+
+// ring sends through PACKET_TX_RING: the frames are never argument of a call.
+func (s *frames) ring(fd int) (uint64, error) {
+	mem, err := packetRing(fd, unix.PACKET_TX_RING)
+	if err != nil {
+		return 0, err
 	}
 	defer unix.Munmap(mem)
 	if err := unix.Bind(fd, s.address()); err != nil {
@@ -154,7 +163,9 @@ func (s *frames) ring(fd int) (uint64, error) {
 // packetService counts frames of the experimental type: `packet LINK`.
 type packetService struct {
 	*service
-	fd int
+	fd   int
+	ring []byte // nil: frames are read by calls
+	next int    // slot of the ring
 }
 
 func listenPacket(sv *service) (running, error) {
@@ -170,14 +181,43 @@ func listenPacket(sv *service) (running, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open packet socket: %w", err)
 	}
+	s := &packetService{service: sv, fd: fd}
+	if sv.option("ring", "") != "" {
+		if s.ring, err = packetRing(fd, unix.PACKET_RX_RING); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
 	at := &unix.SockaddrLinklayer{Protocol: networkOrder(etherType), Ifindex: ifi.Index}
 	if err := unix.Bind(fd, at); err != nil {
-		return nil, errors.Join(fmt.Errorf("bind: %w", err), unix.Close(fd))
+		return nil, errors.Join(fmt.Errorf("bind: %w", err), s.Close())
 	}
-	return &packetService{service: sv, fd: fd}, nil
+	return s, nil
 }
 
-func (s *packetService) Close() error { return unix.Close(s.fd) }
+func (s *packetService) Close() error {
+	var err error
+	if s.ring != nil {
+		err = unix.Munmap(s.ring)
+	}
+	return errors.Join(err, unix.Close(s.fd))
+}
+
+// take reads one frame: by a call, or out of the ring, without one.
+func (s *packetService) take(p []byte) (int, error) {
+	if s.ring == nil {
+		n, _, err := unix.Recvfrom(s.fd, p, 0)
+		return n, err
+	}
+	slot := s.ring[s.next*frameSize : (s.next+1)*frameSize]
+	h := (*unix.Tpacket2Hdr)(unsafe.Pointer(&slot[0]))
+	if atomic.LoadUint32(&h.Status)&unix.TP_STATUS_USER == 0 {
+		return 0, errors.New("the next slot of the ring is empty")
+	}
+	n := copy(p, slot[h.Mac:uint32(h.Mac)+h.Snaplen])
+	atomic.StoreUint32(&h.Status, unix.TP_STATUS_KERNEL)
+	s.next = (s.next + 1) % ringFrames
+	return n, nil
+}
 
 func (s *packetService) serve(stop *atomic.Bool, b *books) {
 	flow := packetFlow("in", s.fd)
@@ -187,7 +227,7 @@ func (s *packetService) serve(stop *atomic.Bool, b *books) {
 		head = 0
 	}
 	for readable(s.fd, stop) {
-		n, _, err := unix.Recvfrom(s.fd, p, 0)
+		n, err := s.take(p)
 		if err == nil {
 			flow.Received += uint64(n)
 			err = check(p[min(n, head):n], fromClient, 0)

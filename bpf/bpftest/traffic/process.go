@@ -165,6 +165,7 @@ func childSends(r *report.Report, fd int, part uint64, flow report.Flow) error {
 func childReport(r *report.Report, pid int, flows ...report.Flow) *report.Report {
 	c := *r
 	c.PID, c.ParentPID, c.ParentExe, c.ParentSHA256, c.Flows = pid, r.PID, r.Exe, r.SHA256, flows
+	c.GrandparentExe, c.GrandparentSHA256 = r.ParentExe, r.ParentSHA256
 	c.Start = 0
 	return &c
 }

@@ -22,6 +22,8 @@ func receivers() map[string]func() (receiver, error) {
 		"trunc":         stateless(recvTrunc),
 		"waitall":       stateless(recvFlags(unix.MSG_WAITALL)),
 		"splice":        func() (receiver, error) { return newPipeReceiver() },
+		"map":           func() (receiver, error) { return new(mapReceiver), nil },
+		"ktls":          func() (receiver, error) { return &kernelTLS{direction: tlsRX}, nil },
 		"uring-recv":    ringReceiver(0, prepareRecv),
 		"uring-read":    ringReceiver(0, prepareRead),
 		"uring-recvmsg": ringReceiver(0, prepareRecvmsg),

@@ -61,6 +61,7 @@ func self(name string) (*report.Report, error) {
 	r.Generator = name
 	if told.ParentPID != 0 {
 		r.ParentPID, r.ParentExe, r.ParentSHA256 = told.ParentPID, told.ParentExe, told.ParentSHA256
+		r.GrandparentExe, r.GrandparentSHA256 = told.GrandparentExe, told.GrandparentSHA256
 	}
 	return r, nil
 }
@@ -83,21 +84,31 @@ func look() (*report.Report, error) {
 		return nil, fmt.Errorf("read own name: %w", err)
 	}
 	r.Name = strings.TrimSuffix(string(comm), "\n")
-	describeParent(r)
+	describeParents(r)
 	return r, nil
 }
 
-// describeParent fills in what can be seen of the parent: nothing when it is
-// gone or belongs to somebody else. The suite then knows it from elsewhere.
-func describeParent(r *report.Report) {
-	exe := fmt.Sprintf("/proc/%d/exe", r.ParentPID)
+// describeParents fills in what can be seen of the parent and its parent:
+// nothing when one is gone or belongs to somebody else. The suite then knows it
+// from elsewhere.
+func describeParents(r *report.Report) {
+	r.ParentExe, r.ParentSHA256 = describe(r.ParentPID)
+	if _, grandparent, _, err := readStat(fmt.Sprintf("/proc/%d/stat", r.ParentPID)); err == nil && r.ParentExe != "" {
+		r.GrandparentExe, r.GrandparentSHA256 = describe(grandparent)
+	}
+}
+
+// describe names and hashes what a process runs, "" for what cannot be seen.
+func describe(pid int) (path, sum string) {
+	exe := fmt.Sprintf("/proc/%d/exe", pid)
 	path, _, err := executable(exe)
 	if err != nil {
-		return
+		return "", ""
 	}
-	if sum, err := known(exe, path); err == nil {
-		r.ParentExe, r.ParentSHA256 = path, sum
+	if sum, err = known(exe, path); err != nil {
+		return "", ""
 	}
+	return path, sum
 }
 
 // readStat reads pid, parent and start time of a process.

@@ -24,6 +24,7 @@ func senders() map[string]func() (sender, error) {
 		"splice":        func() (sender, error) { return newPipeSender(false) },
 		"vmsplice":      func() (sender, error) { return newPipeSender(true) },
 		"zerocopy":      func() (sender, error) { return new(zeroCopySender), nil },
+		"ktls":          func() (sender, error) { return &kernelTLS{direction: tlsTX}, nil },
 		"uring-send":    ringSender(0, prepareSend),
 		"uring-write":   ringSender(0, prepareWrite),
 		"uring-sendmsg": ringSender(0, prepareSendmsg),

@@ -230,8 +230,8 @@ func (s *streamService) handle(fd int, from netip.AddrPort) (report.Flow, error)
 	if err != nil {
 		return flow, err
 	}
-	defer in.Close()
-	return flow, answerStream(out, in, way == "trunc", fd, &flow)
+	err = answerStream(out, in, way == "trunc", fd, &flow)
+	return flow, errors.Join(err, in.Close())
 }
 
 func accepted(proto string, fd int, from netip.AddrPort) report.Flow {

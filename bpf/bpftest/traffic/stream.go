@@ -157,7 +157,7 @@ func (s *stream) connect(fd int) (int, error) {
 }
 
 // exchange sends what is left of the order and checks the answer.
-func (s *stream) exchange(fd int, done uint64, flow *report.Flow) error {
+func (s *stream) exchange(fd int, done uint64, flow *report.Flow) (err error) {
 	out, err := newSender(s.sendWay)
 	if err != nil {
 		return err
@@ -167,7 +167,7 @@ func (s *stream) exchange(fd int, done uint64, flow *report.Flow) error {
 	if err != nil {
 		return err
 	}
-	defer in.Close()
+	defer func() { err = errors.Join(err, in.Close()) }()
 	p := make([]byte, max(s.chunk, orderLen))
 	for done < s.order.total {
 		n := min(uint64(len(p)), s.order.total-done)
