@@ -150,13 +150,14 @@ func TestDeadMatchesNothing(t *testing.T) {
 	}
 }
 
-func holds(m *rule.Match, w world, f *rule.Facts) bool {
-	for _, c := range table.Conditions(m, w.lists, w.trusted, f) {
-		if c.State != table.Holds {
-			return false
-		}
+// clause compiles a match as one of a rule that believes trusted names only, or
+// all.
+func clause(set *rule.Set, m rule.Match, trusted bool) *table.Clause {
+	r := rule.Rule{ID: "x", Action: event.ActionDeny, Mode: event.ModeEnforce, Match: m}
+	if trusted {
+		r.Action = event.ActionAllow
 	}
-	return true
+	return table.Compile(rule.NewSet([]rule.Rule{r}, nil, []*rule.List{set.Lists["one"], set.Lists["two"]}, nil)).Rule(0)
 }
 
 // TestInsideAndMeet holds the two comparisons against evaluation: what is inside
@@ -181,13 +182,13 @@ func TestInsideAndMeet(t *testing.T) {
 		if !meet {
 			apart++
 		}
+		ca, cb, anyA, anyB := clause(set, a, wa.trusted), clause(set, b, wb.trusted), clause(set, a, false), clause(set, b, false)
 		for range 50 {
 			f := g.Facts(set)
-			ma, mb := holds(&a, wa, &f), holds(&b, wb, &f)
-			if in && ma && !mb {
+			if in && ca.Matches(&f) && !cb.Matches(&f) {
 				t.Fatalf("seed %d: inside, but only the first matches %+v\na %+v\nb %+v", seed, f, a, b)
 			}
-			if !meet && holds(&a, world{set.Lists, false}, &f) && holds(&b, world{set.Lists, false}, &f) {
+			if !meet && anyA.Matches(&f) && anyB.Matches(&f) {
 				t.Fatalf("seed %d: apart, but both match %+v", seed, f)
 			}
 		}

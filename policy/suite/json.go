@@ -13,6 +13,7 @@ type jsonReport struct {
 	OK        bool          `json:"ok"`
 	Passed    int           `json:"passed"`
 	Failed    int           `json:"failed"`
+	Skipped   int           `json:"skipped"`
 	ElapsedMS float64       `json:"elapsed_ms"`
 	Results   []jsonResult  `json:"results"`
 	Coverage  jsonCoverage  `json:"coverage"`
@@ -32,7 +33,7 @@ type jsonResult struct {
 	Matches  []string         `json:"matches,omitempty"`
 	Failures []jsonDifference `json:"failures,omitempty"`
 	Error    string           `json:"error,omitempty"`
-	Output   string           `json:"output,omitempty"`
+	Skipped  bool             `json:"skipped,omitempty"`
 }
 
 type jsonDifference struct {
@@ -85,7 +86,7 @@ type jsonProblem struct {
 
 // JSON writes a run as one object (docs/policy-commands.md).
 func JSON(w io.Writer, place report.Place, r *Report) error {
-	out := jsonReport{Version: 1, OK: r.OK(), Passed: len(r.Results) - r.Failed(), Failed: r.Failed(), ElapsedMS: float64(r.Elapsed.Microseconds()) / 1000,
+	out := jsonReport{Version: 1, OK: r.OK(), Passed: r.Passed(), Failed: r.Failed(), Skipped: r.Skipped(), ElapsedMS: float64(r.Elapsed.Microseconds()) / 1000,
 		Results: []jsonResult{}, Problems: []jsonProblem{}, Coverage: jsonCoverage{Percent: r.Coverage.Percent(), Rules: []jsonRule{}, Files: []jsonFile{}}}
 	for i := range r.Results {
 		out.Results = append(out.Results, jsonOf(place, &r.Results[i]))
@@ -113,7 +114,7 @@ func JSON(w io.Writer, place report.Place, r *Report) error {
 }
 
 func jsonOf(place report.Place, r *Result) jsonResult {
-	j := jsonResult{Name: r.Name, Passed: r.Passed(), File: place.Path(r.Pos.File), Line: r.Pos.Line, Col: r.Pos.Col, Error: r.Err, Output: r.Output}
+	j := jsonResult{Name: r.Name, Passed: r.Passed() && !r.Skipped, File: place.Path(r.Pos.File), Line: r.Pos.Line, Col: r.Pos.Col, Error: r.Err, Skipped: r.Skipped}
 	for _, d := range r.Differences {
 		j.Failures = append(j.Failures, jsonDifference(d))
 	}

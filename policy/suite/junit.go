@@ -37,7 +37,7 @@ type junitCase struct {
 	Time    string       `xml:"time,attr"`
 	Failure *junitDetail `xml:"failure"`
 	Error   *junitDetail `xml:"error"`
-	Output  string       `xml:"system-out,omitempty"`
+	Skipped *struct{}    `xml:"skipped"`
 }
 
 type junitDetail struct {
@@ -69,9 +69,11 @@ func JUnit(w io.Writer, place report.Place, r *Report) error {
 }
 
 func junitOf(place report.Place, r *Result) junitCase {
-	c := junitCase{Name: r.Name, Class: place.Path(r.Pos.File), File: place.Path(r.Pos.File), Line: r.Pos.Line, Time: seconds(r.Elapsed.Seconds()), Output: r.Output}
+	c := junitCase{Name: r.Name, Class: place.Path(r.Pos.File), File: place.Path(r.Pos.File), Line: r.Pos.Line, Time: seconds(r.Elapsed.Seconds())}
 	detail := &junitDetail{Message: r.Message(), Type: CheckTest, Text: strings.Join(details(place, r), "\n")}
 	switch {
+	case r.Skipped:
+		c.Skipped = &struct{}{}
 	case r.Err != "":
 		c.Error = detail
 	case !r.Passed():
@@ -99,6 +101,9 @@ func (d *junitSuites) count() {
 			}
 			if c.Error != nil {
 				s.Errors++
+			}
+			if c.Skipped != nil {
+				s.Skipped++
 			}
 			var t float64
 			if _, err := fmt.Sscanf(c.Time, "%f", &t); err == nil {

@@ -15,9 +15,18 @@ type Mutant struct {
 	Pos    rule.Position // of it
 	Change string        // what was done to it: "drop to.port"
 
+	of      kind
 	rule    *rule.Rule    // what it became
 	confine *rule.Confine // or this; neither: it was removed
 }
+
+// kind is what a mutant is one of.
+type kind uint8
+
+const (
+	ofRule    kind = 1
+	ofConfine kind = 2
+)
 
 // mutants are the mistakes that a set is tried with, in the order of its rules.
 func mutants(set *rule.Set) []Mutant {
@@ -32,11 +41,11 @@ func mutants(set *rule.Set) []Mutant {
 }
 
 func ruleMutants(r *rule.Rule) []Mutant {
-	out := []Mutant{{ID: r.ID, Pos: r.Pos, Change: "remove the rule"}}
+	out := []Mutant{{ID: r.ID, Pos: r.Pos, Change: "remove the rule", of: ofRule}}
 	add := func(change string, edit func(*rule.Rule)) {
 		m := cloneRule(r)
 		edit(m)
-		out = append(out, Mutant{ID: r.ID, Pos: r.Pos, Change: change, rule: m})
+		out = append(out, Mutant{ID: r.ID, Pos: r.Pos, Change: change, of: ofRule, rule: m})
 	}
 	other := flipped(r.Action)
 	if r.Mode == event.ModeEnforce { // the action of one of mode audit changes no decision
@@ -59,12 +68,12 @@ func ruleMutants(r *rule.Rule) []Mutant {
 }
 
 func confineMutants(c *rule.Confine) []Mutant {
-	out := []Mutant{{ID: c.ID, Pos: c.Pos, Change: "remove the confinement"}}
+	out := []Mutant{{ID: c.ID, Pos: c.Pos, Change: "remove the confinement", of: ofConfine}}
 	add := func(change string, edit func(*rule.Confine)) {
 		m := *c
 		m.Process, m.Except = cloneProcess(c.Process), slices.Clone(c.Except)
 		edit(&m)
-		out = append(out, Mutant{ID: c.ID, Pos: c.Pos, Change: change, confine: &m})
+		out = append(out, Mutant{ID: c.ID, Pos: c.Pos, Change: change, of: ofConfine, confine: &m})
 	}
 	mode := otherMode(c.Mode)
 	add(fmt.Sprintf("mode %s instead of %s", mode, c.Mode), func(m *rule.Confine) { m.Mode = mode })

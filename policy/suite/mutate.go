@@ -3,13 +3,13 @@ package suite
 import (
 	"context"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
 
-	"snitch/monitor/event"
 	"snitch/policy/rule"
 	"snitch/policy/table"
 )
@@ -73,23 +73,29 @@ func mutate(ctx context.Context, set *rule.Set, cases []tried) (*Mutation, error
 }
 
 // bench is one worker's copy of a set, in which one rule at a time is replaced.
-type bench struct{ set *rule.Set }
+type bench struct {
+	set   *rule.Set
+	lists []*rule.List
+}
 
 func newBench(set *rule.Set) *bench {
 	own := *set
 	own.Rules, own.Confine = slices.Clone(set.Rules), slices.Clone(set.Confine)
-	return &bench{&own}
+	return &bench{set: &own, lists: slices.Collect(maps.Values(set.Lists))}
 }
 
 // kills reports whether a case notices a mutant.
 func (b *bench) kills(m *Mutant, cases []tried) bool {
-	if m.rule != nil {
+	var clause *table.Clause // nil: it was removed
+	switch {
+	case m.rule != nil:
+		clause = table.Compile(rule.NewSet([]rule.Rule{*m.rule}, nil, b.lists, nil)).Rule(0)
 		place := b.set.Rule(m.ID)
 		old := *place
 		*place = *m.rule
 		defer func() { *place = old }()
-	}
-	if m.confine != nil {
+	case m.confine != nil:
+		clause = table.Compile(rule.NewSet(nil, []rule.Confine{*m.confine}, b.lists, nil)).Confine(0)
 		place := b.set.Confined(m.ID)
 		old := *place
 		*place = *m.confine
@@ -97,7 +103,7 @@ func (b *bench) kills(m *Mutant, cases []tried) bool {
 	}
 	for i := range cases {
 		t := &cases[i]
-		d := b.set.Combine(m.votes(t, b.set.Lists), t.now)
+		d := b.set.Combine(m.votes(t, clause != nil && clause.Matches(&t.c.Facts)), t.now)
 		if len(differences(&t.c.Expect, &d)) > 0 {
 			return true
 		}
@@ -105,14 +111,13 @@ func (b *bench) kills(m *Mutant, cases []tried) bool {
 	return false
 }
 
-// votes are those of a case on the mutant.
-func (m *Mutant) votes(t *tried, lists map[string]*rule.List) rule.Votes {
+// votes are those of a case when the mutant does or does not match.
+func (m *Mutant) votes(t *tried, match bool) rule.Votes {
 	v := t.votes
-	if m.rule != nil || slices.Contains(v.Rules, m.ID) {
-		v.Rules = replaced(v.Rules, m.ID, m.rule != nil && ruleMatches(m.rule, lists, &t.c.Facts))
-	}
-	if m.confine != nil || slices.Contains(v.Confine, m.ID) {
-		v.Confine = replaced(v.Confine, m.ID, m.confine != nil && confineMatches(m.confine, &t.c.Facts))
+	if m.of == ofRule {
+		v.Rules = replaced(v.Rules, m.ID, match)
+	} else {
+		v.Confine = replaced(v.Confine, m.ID, match)
 	}
 	return v
 }
@@ -127,22 +132,4 @@ func replaced(ids []string, id string, with bool) []string {
 		return slices.Insert(slices.Clone(ids), i, id)
 	}
 	return slices.Delete(slices.Clone(ids), i, i+1)
-}
-
-func ruleMatches(r *rule.Rule, lists map[string]*rule.List, f *rule.Facts) bool {
-	if !allHold(table.Conditions(&r.Match, lists, r.Action == event.ActionAllow, f)) {
-		return false
-	}
-	return !slices.ContainsFunc(r.Except, func(e rule.Match) bool { return allHold(table.Conditions(&e, lists, true, f)) })
-}
-
-func confineMatches(c *rule.Confine, f *rule.Facts) bool {
-	if !allHold(table.ProcessConditions(c.Process, f)) {
-		return false
-	}
-	return !slices.ContainsFunc(c.Except, func(e rule.ProcessMatch) bool { return allHold(table.ProcessConditions(&e, f)) })
-}
-
-func allHold(conditions []table.Condition) bool {
-	return !slices.ContainsFunc(conditions, func(c table.Condition) bool { return c.State != table.Holds })
 }

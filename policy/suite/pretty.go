@@ -14,7 +14,7 @@ import (
 func Pretty(w io.Writer, place report.Place, style report.Style, verbose bool, r *Report) error {
 	p := printer{place: place, style: style}
 	for i := range r.Results {
-		if res := &r.Results[i]; !res.Passed() || verbose {
+		if res := &r.Results[i]; !res.Passed() || res.Skipped || verbose {
 			p.result(res)
 		}
 	}
@@ -43,6 +43,10 @@ func (p *printer) line(format string, args ...any) {
 func (p *printer) result(r *Result) {
 	name := report.Printable(r.Name)
 	at := p.style.Paint(report.Dim, report.Printable(p.place.At(r.Pos).String()))
+	if r.Skipped {
+		p.line("%s %s %s", p.style.Paint(report.Yellow, "skip"), name, at)
+		return
+	}
 	if r.Passed() {
 		p.line("%s %s %s", p.style.Paint(report.Green, "ok  "), name, at)
 		return
@@ -58,9 +62,6 @@ func (p *printer) result(r *Result) {
 	}
 	for _, why := range r.why(p.place) {
 		p.line("     %s", report.Printable(why))
-	}
-	for line := range strings.Lines(r.Output) {
-		p.line("     | %s", report.Printable(strings.TrimRight(line, "\n")))
 	}
 }
 
@@ -103,10 +104,13 @@ func (p *printer) problem(f report.Finding) {
 }
 
 func (p *printer) sum(r *Report) {
-	failed := r.Failed()
 	word, colour := "ok", report.Green
 	if !r.OK() {
 		word, colour = "FAIL", report.Red
 	}
-	p.line("%s  %d passed, %d failed, %.0f %% of %d rules covered", p.style.Paint(colour, word), len(r.Results)-failed, failed, r.Coverage.Percent(), len(r.Coverage.Rules))
+	skipped := ""
+	if n := r.Skipped(); n > 0 {
+		skipped = fmt.Sprintf(", %d skipped", n)
+	}
+	p.line("%s  %d passed, %d failed%s, %.0f %% of %d rules covered", p.style.Paint(colour, word), r.Passed(), r.Failed(), skipped, r.Coverage.Percent(), len(r.Coverage.Rules))
 }

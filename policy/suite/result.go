@@ -16,7 +16,7 @@ type Result struct {
 	Differences []Difference // what is not as expected; empty: it passed
 	// Err says why there is no decision: an error is never a pass.
 	Err     string
-	Output  string // of a test in Rego
+	Skipped bool // a test in Rego that is marked as not done
 	Elapsed time.Duration
 	// Decision is that of a YAML case, nil for a test in Rego.
 	Decision *rule.Decision
@@ -29,7 +29,7 @@ type Difference struct {
 	Got   string
 }
 
-// Passed reports whether all was as expected.
+// Passed reports whether nothing was otherwise than expected.
 func (r *Result) Passed() bool { return r.Err == "" && len(r.Differences) == 0 }
 
 // Message is what is wrong, in one line; "" when it passed.
@@ -97,6 +97,20 @@ func (r *Report) Failed() int {
 	}
 	return n
 }
+
+// Skipped is the number of tests that were not run.
+func (r *Report) Skipped() int {
+	n := 0
+	for i := range r.Results {
+		if r.Results[i].Skipped {
+			n++
+		}
+	}
+	return n
+}
+
+// Passed is the number of cases that passed.
+func (r *Report) Passed() int { return len(r.Results) - r.Failed() - r.Skipped() }
 
 // OK reports whether the run is a success.
 func (r *Report) OK() bool { return r.Failed() == 0 && len(r.Problems) == 0 }

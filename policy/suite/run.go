@@ -16,9 +16,9 @@ import (
 	"snitch/policy/rule"
 )
 
-// Voter says which rules match: OPA, with the custom modules.
+// Voter says which rules match: OPA, but for tests of errors.
 type Voter interface {
-	Votes(ctx context.Context, f *rule.Facts) (rule.Votes, error)
+	Votes(ctx context.Context, f *rule.Facts, now time.Time) (rule.Votes, error)
 }
 
 // Config is one run.
@@ -107,7 +107,7 @@ func decideAll(ctx context.Context, cfg *Config, cases []tried) error {
 func (t *tried) decide(ctx context.Context, cfg *Config) {
 	began := time.Now()
 	t.result = Result{Name: t.c.Name, Pos: t.c.Pos}
-	votes, err := cfg.Voter.Votes(ctx, &t.c.Facts)
+	votes, err := cfg.Voter.Votes(ctx, &t.c.Facts, t.now)
 	if err != nil {
 		t.result.Err = "no decision: " + err.Error()
 	} else {

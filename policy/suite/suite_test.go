@@ -13,7 +13,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"snitch/policy/rego"
 	"snitch/policy/report"
 	"snitch/policy/rule"
 )
@@ -67,7 +66,7 @@ func load(t *testing.T, files map[string]string) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opa, err := rego.New(t.Context(), l.Set)
+	opa, err := NewOPA(t.Context(), l.Set)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +144,7 @@ func TestRunFails(t *testing.T) {
 
 type broken struct{}
 
-func (broken) Votes(context.Context, *rule.Facts) (rule.Votes, error) {
+func (broken) Votes(context.Context, *rule.Facts, time.Time) (rule.Votes, error) {
 	return rule.Votes{}, errors.New("out of order")
 }
 
@@ -317,7 +316,7 @@ func TestMutantsByOPA(t *testing.T) {
 	var slow []string
 	for _, m := range mutants(cfg.Set) {
 		set := applied(cfg.Set, m)
-		opa, err := rego.New(t.Context(), set)
+		opa, err := NewOPA(t.Context(), set)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -364,6 +363,74 @@ func TestCatalogueIsWhole(t *testing.T) {
 	for _, f := range run(t, cfg).Findings() {
 		if !slices.ContainsFunc(Catalogue(), func(c report.Check) bool { return c.ID == f.Check }) {
 			t.Errorf("%s is not in the catalogue", f.Check)
+		}
+	}
+}
+
+const module = `package snitch.custom.office
+
+import rego.v1
+
+deny contains {"id": "late", "reason": "not from here"} if {
+	input.to.port == 6667
+	input.verdict != "deny"
+}
+`
+
+// TestCustomRego: custom modules vote in cases, and their own tests run beside
+// them.
+func TestCustomRego(t *testing.T) {
+	files := map[string]string{"a.yaml": rules, "office.rego": module,
+		"office_test.rego": `package snitch.custom.office_test
+
+import rego.v1
+
+import data.snitch.custom.office
+
+test_irc if {
+	{"id": "late", "reason": "not from here"} in office.deny with input as {"to": {"port": 6667}, "verdict": "alert"}
+}
+
+test_wrong if {
+	count(office.deny) == 7 with input as {"to": {"port": 1}, "verdict": "alert"}
+}
+
+todo_test_later if { false }
+`,
+		"a_test.yaml": `version: 1
+cases:
+  - {name: irc, when: {process: {exe: /usr/bin/irc}, to: "tcp://203.0.113.1:6667"}, expect: {action: deny, rule: custom.office.late, reason: not from here}}
+`}
+	cfg := load(t, files)
+	var err error
+	if cfg.Rego, err = RegoTests(t.Context(), cfg.Set); err != nil {
+		t.Fatal(err)
+	}
+	r := run(t, cfg)
+	var got []string
+	for _, res := range r.Results {
+		got = append(got, fmt.Sprintf("%s %v %v %s:%d", res.Name, res.Passed(), res.Skipped, res.Pos.File, res.Pos.Line))
+	}
+	want := []string{"irc true false a_test.yaml:3", "office_test.test_irc true false office_test.rego:7", "office_test.test_wrong false false office_test.rego:11", "office_test.todo_test_later true true office_test.rego:15"}
+	if d := cmp.Diff(got, want); d != "" {
+		t.Errorf("results, -got +want:\n%s\n%+v", d, r.Results)
+	}
+	if r.Passed() != 2 || r.Failed() != 1 || r.Skipped() != 1 || r.OK() {
+		t.Errorf("%d passed, %d failed, %d skipped", r.Passed(), r.Failed(), r.Skipped())
+	}
+}
+
+// TestCustomErrorFails: a package that errs leaves the case without a decision.
+func TestCustomErrorFails(t *testing.T) {
+	r := run(t, load(t, map[string]string{"a.yaml": rules, "a_test.yaml": tests, "x.rego": `package snitch.custom.x
+
+import rego.v1
+
+deny contains "no" if net.cidr_contains(input.process.exe, "10.0.0.1")
+`}))
+	for _, res := range r.Results {
+		if res.Passed() || !strings.Contains(res.Err, "package x: x.rego:5:") {
+			t.Errorf("%s: %q", res.Name, res.Err)
 		}
 	}
 }

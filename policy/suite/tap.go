@@ -20,7 +20,7 @@ func TAP(w io.Writer, place report.Place, r *Report) error {
 		if !ok {
 			word = "not ok"
 		}
-		fmt.Fprintf(&b, "%s %d - %s\n", word, n, tapText(name))
+		fmt.Fprintf(&b, "%s %d - %s\n", word, n, name)
 		if ok {
 			return nil
 		}
@@ -34,12 +34,12 @@ func TAP(w io.Writer, place report.Place, r *Report) error {
 	}
 	for i := range r.Results {
 		res := &r.Results[i]
-		if err := point(res.Passed(), res.Name, map[string]any{"message": res.Message(), "at": place.At(res.Pos).String(), "details": details(place, res)}); err != nil {
+		if err := point(res.Passed(), tapText(res.Name)+skip(res), map[string]any{"message": res.Message(), "at": place.At(res.Pos).String(), "details": details(place, res)}); err != nil {
 			return err
 		}
 	}
 	for _, f := range r.Problems {
-		if err := point(false, f.Check+" "+f.Pos.File, map[string]any{"message": f.Message, "details": related(place, f)}); err != nil {
+		if err := point(false, tapText(f.Check+" "+f.Pos.File), map[string]any{"message": f.Message, "details": related(place, f)}); err != nil {
 			return err
 		}
 	}
@@ -48,5 +48,13 @@ func TAP(w io.Writer, place report.Place, r *Report) error {
 
 // tapText escapes what would begin a directive, and line ends.
 var tapReplacer = strings.NewReplacer(`\`, `\\`, "#", `\#`)
+
+// skip is the directive of a test that is not done.
+func skip(r *Result) string {
+	if r.Skipped {
+		return " # SKIP"
+	}
+	return ""
+}
 
 func tapText(s string) string { return report.Printable(tapReplacer.Replace(s)) }
