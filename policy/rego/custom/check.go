@@ -208,3 +208,32 @@ func checkData(ref ast.Ref, name string, pos rule.Position, f *faults) {
 		f.add(pos, "%s: only data.lists.NAME and the package's own rules can be read", ref)
 	}
 }
+
+// checkNames finds references to rules that a package does not have. OPA knows
+// no type of data and takes them as undefined: a misspelt deny would never hold.
+func checkNames(compiled map[string]*ast.Module, f *faults) {
+	has := map[string]bool{}
+	for _, mod := range compiled {
+		for _, r := range mod.Rules {
+			if ref := r.Ref(); len(ref) > 4 {
+				has[ref[:5].String()] = true
+			}
+		}
+	}
+	for _, mod := range compiled {
+		for _, r := range mod.Rules {
+			place := r.Location
+			ast.WalkTerms(r, func(t *ast.Term) bool {
+				place = nearest(t.Location, place)
+				ref, ok := t.Value.(ast.Ref)
+				if !ok || len(ref) < 5 || !ref.HasPrefix(customRef()) {
+					return false
+				}
+				if name, ok := ref[4].Value.(ast.String); ok && !has[ref[:5].String()] {
+					f.add(position(place), "%s: the package has no %s", ref, string(name))
+				}
+				return false
+			})
+		}
+	}
+}

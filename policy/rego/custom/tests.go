@@ -38,6 +38,9 @@ func Test(ctx context.Context, modules []rule.Module, lists map[string]*rule.Lis
 	if err != nil {
 		return nil, err
 	}
+	if _, err := src.compile(); err != nil {
+		return nil, err
+	}
 	if opts.Timeout <= 0 {
 		opts.Timeout = 5 * time.Second
 	}
