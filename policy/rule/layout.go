@@ -17,6 +17,7 @@ const maxLineWidth = 110
 // one line where they fit and hold no comment.
 func encode(doc *yaml.Node) ([]byte, error) {
 	layout(doc.Content[0])
+	markBlanks(doc)
 	var b bytes.Buffer
 	enc := yaml.NewEncoder(&b)
 	enc.SetIndent(2)
@@ -27,6 +28,19 @@ func encode(doc *yaml.Node) ([]byte, error) {
 		return nil, fmt.Errorf("write YAML: %w", err)
 	}
 	return airy(b.Bytes()), nil
+}
+
+// blankMark stands for an empty line in a comment while it is encoded: the
+// encoder tears a comment of several paragraphs apart.
+const blankMark = "#\uE000"
+
+func markBlanks(n *yaml.Node) {
+	for _, c := range []*string{&n.HeadComment, &n.FootComment} {
+		*c = strings.ReplaceAll(*c, "\n\n", "\n"+blankMark+"\n")
+	}
+	for _, c := range n.Content {
+		markBlanks(c)
+	}
 }
 
 // layout sets the styles of a whole file.
@@ -139,7 +153,7 @@ func airy(src []byte) []byte {
 		section := line != "" && line[0] != ' ' && line[0] != '#'
 		item := strings.HasPrefix(line, "  - ") && isSequence(lines, i)
 		if i > 0 && (section || item && !first) {
-			out = insertBlank(out)
+			out = insertBlank(out, line[:len(line)-len(strings.TrimLeft(line, " "))])
 		}
 		if section {
 			first = true
@@ -147,6 +161,11 @@ func airy(src []byte) []byte {
 			first = false
 		}
 		out = append(out, strings.TrimRight(line, " "))
+	}
+	for i, line := range out {
+		if strings.TrimSpace(line) == blankMark {
+			out[i] = ""
+		}
 	}
 	return []byte(strings.Join(out, "\n") + "\n")
 }
@@ -163,10 +182,11 @@ func isSequence(lines []string, i int) bool {
 	return false
 }
 
-// insertBlank puts an empty line before the comments at the end of out.
-func insertBlank(out []string) []string {
+// insertBlank puts an empty line before the comments of this indentation at
+// the end of out.
+func insertBlank(out []string, indent string) []string {
 	at := len(out)
-	for at > 0 && strings.HasPrefix(strings.TrimSpace(out[at-1]), "#") {
+	for at > 0 && strings.HasPrefix(out[at-1], indent+"#") {
 		at--
 	}
 	if at == 0 || out[at-1] == "" {

@@ -185,7 +185,11 @@ func (g *Gen) hosts() []rule.Host {
 }
 
 func (g *Gen) listItems() []rule.Host {
-	return slices.DeleteFunc(append(g.hosts(), g.hosts()...), func(h rule.Host) bool { return h.Kind == rule.HostList })
+	var out []rule.Host
+	for len(out) == 0 { // no file has an empty list
+		out = slices.DeleteFunc(append(g.hosts(), g.hosts()...), func(h rule.Host) bool { return h.Kind == rule.HostList })
+	}
+	return out
 }
 
 func (g *Gen) portRanges() []rule.PortRange {
