@@ -181,8 +181,9 @@ func decode(src Source, v any) error {
 	if err := dec.Decode(v); err != nil {
 		return syntaxError(src, err, dec.InputOffset())
 	}
+	end := dec.InputOffset()
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%s:%s: something stands behind the JSON document", src.Name, lineCol(src.Data, dec.InputOffset()))
+		return fmt.Errorf("%s:%s: something stands behind the JSON document", src.Name, lineCol(src.Data, end))
 	}
 	return nil
 }
@@ -192,9 +193,9 @@ func syntaxError(src Source, err error, at int64) error {
 	var kind *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &syntax):
-		return fmt.Errorf("%s:%s: %w", src.Name, lineCol(src.Data, syntax.Offset), err)
+		return fmt.Errorf("%s:%s: %w", src.Name, lineCol(src.Data, syntax.Offset-1), err)
 	case errors.As(err, &kind):
-		return fmt.Errorf("%s:%s: %s is a %s, want another kind of value", src.Name, lineCol(src.Data, kind.Offset), kind.Field, kind.Value)
+		return fmt.Errorf("%s:%s: %s has a value of another kind (%s)", src.Name, lineCol(src.Data, kind.Offset-1), kind.Field, kind.Value)
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return fmt.Errorf("%s:%s: the file ends in the middle of the JSON document", src.Name, lineCol(src.Data, int64(len(src.Data))))
 	}

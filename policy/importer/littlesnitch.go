@@ -89,6 +89,11 @@ func littleItem(f Source, g *littleGroup, i int, r littleRule, names ids) Item {
 	if d.rule.Reason == "" {
 		d.rule.Reason = "imported from Little Snitch: " + item.Name
 	}
+	d.rule.ID = "unnamed"
+	if err := readable(&d.rule); err != nil {
+		item.Notes = []string{err.Error()}
+		return item
+	}
 	d.rule.ID = names.make(littleName(g, &d.rule), "littlesnitch")
 	item.Rule, item.Notes = &d.rule, d.notes
 	return item
@@ -114,7 +119,7 @@ func littleName(g *littleGroup, r *rule.Rule) string {
 func read[T any](r littleRule, key string) (v T, there bool, err error) {
 	raw, ok := r[key]
 	delete(r, key)
-	if !ok || string(raw) == "null" {
+	if !ok || len(raw) == 0 || string(raw) == "null" {
 		return v, false, nil
 	}
 	if err := json.Unmarshal(raw, &v); err != nil {

@@ -40,6 +40,7 @@ func OpenSnitch(files []Source) (*Result, error) {
 	res := &Result{Product: "OpenSnitch", Notes: []string{
 		"OpenSnitch stops at the first deny or priority rule; here every matching rule votes and the strictest wins",
 		"OpenSnitch compares paths without regard to case unless told otherwise; paths here are exact",
+		"protocols tcp and udp are of IPv4 only in OpenSnitch, of both families here",
 		"an allow by host name believes only names that this program resolved itself",
 	}}
 	names := ids{}
@@ -57,6 +58,11 @@ func openItem(f Source, r openRule, names ids) Item {
 	item := Item{File: f.Name, Name: shown(r.Name)}
 	var d draft
 	if err := d.openRule(&r); err != nil {
+		item.Notes = []string{err.Error()}
+		return item
+	}
+	d.rule.ID = "unnamed"
+	if err := readable(&d.rule); err != nil {
 		item.Notes = []string{err.Error()}
 		return item
 	}

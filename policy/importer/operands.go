@@ -107,8 +107,6 @@ func (d *draft) protocols(values []string) error {
 				d.note("protocol %s is %s here, of both families", v, same)
 			}
 			v = same
-		} else if v == "tcp" || v == "udp" {
-			d.note("protocol %s is of both families here", v)
 		}
 		if !knownProtocol(v) {
 			return refuse("protocol %q is not known", shown(v))

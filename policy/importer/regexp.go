@@ -9,8 +9,11 @@ import (
 // maxWords bounds what one regular expression becomes.
 const maxWords = 256
 
+// maxExpanded bounds the bytes of all words together.
+const maxExpanded = 16 << 10
+
 // maxExpression bounds a regular expression.
-const maxExpression = 4096
+const maxExpression = 1024
 
 // some stands for a run of at least one character (".+"), which no text has.
 const some = "\x01"
@@ -107,18 +110,18 @@ func expand(re *syntax.Regexp, depth int) ([]string, bool) {
 
 func expandAll(subs []*syntax.Regexp, depth int) ([]string, bool) {
 	out := []string{""}
+	size := 0 // of the last out, so that the work of each step is bounded
 	for _, sub := range subs {
 		more, ok := expand(sub, depth+1)
-		if !ok || len(out)*len(more) > maxWords {
+		if !ok || len(out)*len(more) > maxWords || size*len(more) > maxExpanded {
 			return nil, false
 		}
+		size = 0
 		next := make([]string, 0, len(out)*len(more))
 		for _, a := range out {
 			for _, b := range more {
-				if len(a)+len(b) > maxExpression {
-					return nil, false
-				}
 				next = append(next, a+b)
+				size += len(a) + len(b)
 			}
 		}
 		out = next
