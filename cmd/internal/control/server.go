@@ -78,7 +78,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		}
 		ended <- err
 	})
-	err := s.http.Serve(&limited{Listener: l, slots: make(chan struct{}, maxConnections)})
+	err := s.http.Serve(newLimited(l))
 	if stop() { // ctx has not ended: the listener failed
 		return fmt.Errorf("serve control socket: %w", err)
 	}
@@ -225,10 +225,28 @@ func (f *feed) send(messages []Message) error {
 type limited struct {
 	net.Listener
 	slots chan struct{}
+	ended chan struct{}
+	end   func()
+}
+
+func newLimited(l net.Listener) *limited {
+	ended := make(chan struct{})
+	return &limited{Listener: l, slots: make(chan struct{}, maxConnections), ended: ended, end: sync.OnceFunc(func() { close(ended) })}
+}
+
+// Close ends an Accept that waits for a slot too: clients that keep their
+// connections would hold the end otherwise.
+func (l *limited) Close() error {
+	l.end()
+	return l.Listener.Close()
 }
 
 func (l *limited) Accept() (net.Conn, error) {
-	l.slots <- struct{}{}
+	select {
+	case l.slots <- struct{}{}:
+	case <-l.ended:
+		return nil, net.ErrClosed
+	}
 	c, err := l.Listener.Accept()
 	if err != nil {
 		<-l.slots
