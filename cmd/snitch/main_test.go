@@ -36,11 +36,13 @@ func TestStories(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"seed":     seed,
-			"waitrun":  waitRun,
-			"waitlive": waitLive,
-			"waitlog":  waitLog,
-			"hostile":  hostile,
+			"seed":       seed,
+			"waitrun":    waitRun,
+			"waitlive":   waitLive,
+			"waitlog":    waitLog,
+			"waitcount":  waitCount,
+			"waitpolicy": waitPolicy,
+			"hostile":    hostile,
 		},
 		Setup: func(env *testscript.Env) error {
 			// Daemons that are to see exact traffic watch a cgroup of their own: the
@@ -142,9 +144,10 @@ func waitLog(ts *testscript.TestScript, neg bool, args []string) {
 	opts := LogOptions{State: dir, Limit: 1}
 	q, err := opts.question(time.Now(), args[1:])
 	ts.Check(err)
+	client := control.NewClient(dir)
 	for range 200 {
 		found := false
-		ts.Check(control.NewClient(dir).Flush(context.Background()))
+		ts.Check(client.Flush(context.Background()))
 		ts.Check(stored(context.Background(), dir, q, func(*event.Record) error { found = true; return nil }))
 		if found {
 			return
@@ -152,6 +155,49 @@ func waitLog(ts *testscript.TestScript, neg bool, args []string) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	ts.Fatalf("no row passes %q", args[1:])
+}
+
+// waitCount waits until the log has exactly so many rows that pass: waitcount
+// DIR N FILTER…
+func waitCount(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: waitcount DIR N FILTER…")
+	}
+	dir := ts.MkAbs(args[0])
+	q, err := (&LogOptions{State: dir}).question(time.Now(), args[2:])
+	ts.Check(err)
+	client, found := control.NewClient(dir), 0
+	for range 200 {
+		found = 0
+		ts.Check(client.Flush(context.Background()))
+		ts.Check(stored(context.Background(), dir, q, func(*event.Record) error { found++; return nil }))
+		if strconv.Itoa(found) == args[1] {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	ts.Fatalf("%d rows pass %q", found, args[2:])
+}
+
+// waitPolicy waits for a state of the rules: waitpolicy DIR error TEXT, or
+// waitpolicy DIR rules N.
+func waitPolicy(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: waitpolicy DIR error|rules VALUE")
+	}
+	var last control.Policy
+	client := control.NewClient(ts.MkAbs(args[0]))
+	for range 300 {
+		st, err := client.Status(context.Background())
+		last = st.Policy
+		switch {
+		case err != nil:
+		case args[1] == "error" && strings.Contains(last.Error, args[2]), args[1] == "rules" && strconv.Itoa(last.Rules) == args[2]:
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	ts.Fatalf("the rules are %+v", last)
 }
 
 // hostile fails when the last output has anything that moves a terminal.

@@ -165,9 +165,11 @@ func (d *daemon) publish(b monitor.Batch) {
 	for i := range b.Connections {
 		b.Connections[i].User = d.users.name(b.Connections[i].UID)
 	}
+	byAge := func(x, y event.Connection) int { return x.Opened.Compare(y.Opened) }
+	slices.SortFunc(b.Connections, byAge) // what is new is what came first
 	out := d.engine.Batch(context.Background(), b.Connections)
 	rows := append(b.Connections, out.Late...)
-	slices.SortFunc(rows, func(x, y event.Connection) int { return x.Opened.Compare(y.Opened) })
+	slices.SortFunc(rows, byAge)
 	record := store.Batch{Time: b.Time, Connections: rows, Execs: b.Execs, Losses: b.Losses, Alerts: out.Alerts, Rules: out.Counts}
 	if !record.Empty() {
 		d.store.Append(record)
