@@ -42,8 +42,17 @@ func New(ctx context.Context, set *rule.Set) (*Evaluator, error) {
 		return nil, fmt.Errorf("prepare rules: %w", err)
 	}
 	return &Evaluator{query: query, values: cache.NewInterQueryValueCache(context.Background(), nil),
-		in: inputs{conditions: &m.conditions}}, nil
+		in: inputs{conditions: &m.conditions, reads: m.reads()}}, nil
 }
+
+// canceller asks the context itself: without it OPA starts a goroutine for each
+// evaluation.
+type canceller struct{ ctx context.Context }
+
+func (c canceller) Cancelled() bool { return c.ctx.Err() != nil }
+
+// Cancel belongs to the interface and is never called.
+func (c canceller) Cancel() {}
 
 // keepTerm hands results over as they are: what is read of them is two sets of
 // strings, not worth a conversion to Go's values.
@@ -52,8 +61,11 @@ func keepTerm(t *ast.Term, _ *rego.EvalContext) (any, error) { return t, nil }
 // Votes are the rules and confine entries that match f. An error says that
 // nothing is known, not that nothing matches.
 func (e *Evaluator) Votes(ctx context.Context, f *rule.Facts) (rule.Votes, error) {
+	if err := ctx.Err(); err != nil { // OPA looks now and then only
+		return rule.Votes{}, fmt.Errorf("evaluate rules: %w", err)
+	}
 	results, err := e.query.Eval(ctx, rego.EvalParsedInput(e.in.input(f)), rego.EvalMetrics(metrics.NoOp()),
-		rego.EvalInterQueryBuiltinValueCache(e.values))
+		rego.EvalInterQueryBuiltinValueCache(e.values), rego.EvalExternalCancel(canceller{ctx}))
 	if err != nil {
 		return rule.Votes{}, fmt.Errorf("evaluate rules: %w", err)
 	}

@@ -44,6 +44,7 @@ var (
 // concurrent use.
 type inputs struct {
 	conditions *conditions
+	reads      map[string]bool // the keys that are asked for
 	subjects   subjectCache
 }
 
@@ -62,12 +63,14 @@ func (in *inputs) input(f *rule.Facts) ast.Value {
 		items = append(items, ast.Item(keyAncestors, ast.ArrayTerm(objects...)))
 		items = set(items, keyAbove, above)
 	}
-	if f.Direction != 0 {
+	if f.Direction != 0 && in.reads["direction"] {
 		items = append(items, ast.Item(keyDirection, ast.InternedTerm(f.Direction.String())))
 	}
-	items = text(items, keyProto, f.Proto)
+	if in.reads["proto"] {
+		items = text(items, keyProto, f.Proto)
+	}
 	items = append(items, ast.Item(keyFrom, in.endpoint(&f.From)), ast.Item(keyTo, in.endpoint(&f.To)))
-	if len(f.Novelty) > 0 {
+	if len(f.Novelty) > 0 && in.reads["novelty"] {
 		terms := make([]*ast.Term, len(f.Novelty))
 		for i, n := range f.Novelty {
 			terms[i] = ast.StringTerm(n.String())
@@ -98,16 +101,24 @@ func (in *inputs) endpoint(e *rule.Endpoint) *ast.Term {
 		}
 		hosts = in.conditions.hosts.matchName(n.Domain, hosts)
 	}
-	items = set(items, keyHosts, hosts)
-	items = set(items, keyTrusted, believed)
+	if in.reads["hosts"] {
+		items = set(items, keyHosts, hosts)
+	}
+	if in.reads["trusted"] {
+		items = set(items, keyTrusted, believed)
+	}
 	if e.HasPort {
-		items = append(items, ast.Item(keyPort, ast.InternedTerm(int(e.Port))))
+		if in.reads["port"] {
+			items = append(items, ast.Item(keyPort, ast.InternedTerm(int(e.Port))))
+		}
 		items = set(items, keyPorts, in.conditions.ports.match(uint32(e.Port), nil))
 	}
-	if scope := rule.ScopeOf(e.Addr); scope != rule.ScopeInvalid {
+	if scope := rule.ScopeOf(e.Addr); scope != rule.ScopeInvalid && in.reads["scope"] {
 		items = append(items, ast.Item(keyScope, ast.InternedTerm(scope.String())))
 	}
-	items = text(items, keyCountry, e.Country)
+	if in.reads["country"] {
+		items = text(items, keyCountry, e.Country)
+	}
 	return ast.ObjectTerm(items...)
 }
 
@@ -137,16 +148,21 @@ func (in *inputs) subject(s *rule.Subject) process {
 func (in *inputs) newSubject(s *rule.Subject) process {
 	items := make([][2]*ast.Term, 0, 16)
 	var holds []*ast.Term
+	known := func(key *ast.Term, name, value string) {
+		if in.reads[name] {
+			items = text(items, key, value)
+		}
+	}
 	for f, value := range subjectTexts(s) {
-		items = text(items, keyOfField[f], value)
+		known(keyOfField[f], fieldKeys[f], value)
 		holds = in.conditions.patterns[f].match(value, holds)
 	}
 	if s.Kind != 0 {
-		items = text(items, keyKind, s.Kind.String())
+		known(keyKind, "kind", s.Kind.String())
 	}
-	items = text(items, keySHA256, s.SHA256.String())
-	items = text(items, keyScriptSHA, s.ScriptSHA256.String())
-	items = text(items, keyUser, s.User)
+	known(keySHA256, "sha256", s.SHA256.String())
+	known(keyScriptSHA, "script_sha256", s.ScriptSHA256.String())
+	known(keyUser, "user", s.User)
 	if s.HasUID {
 		items = append(items, ast.Item(keyUID, ast.UIntNumberTerm(uint64(s.UID))))
 		holds = in.conditions.uids.match(s.UID, holds)

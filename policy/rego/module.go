@@ -54,12 +54,27 @@ func build(set *rule.Set) *module {
 // ast is the module as OPA compiles it.
 func (m *module) ast() *ast.Module {
 	mod := &ast.Module{Package: &ast.Package{Path: policyRef()}}
-	mod.SetRegoVersion(ast.RegoV1)
+	mod.SetRegoVersionSpan(ast.RegoVersionSpanOf(ast.RegoV1))
 	for _, g := range m.rules {
 		g.rule.Module = mod
 		mod.Rules = append(mod.Rules, g.rule)
 	}
 	return mod
+}
+
+// reads are the keys of the input that the module asks for. Others need not be
+// made.
+func (m *module) reads() map[string]bool {
+	keys := map[string]bool{}
+	for _, g := range m.rules {
+		ast.WalkRefs(g.rule, func(ref ast.Ref) bool {
+			if key, ok := ref[len(ref)-1].Value.(ast.String); ok && ref[0].Equal(ast.InputRootDocument) {
+				keys[string(key)] = true
+			}
+			return false
+		})
+	}
+	return keys
 }
 
 // policyRef is data.snitch.policy and what follows it.

@@ -50,7 +50,7 @@ func (p *Program) evalJSON(ctx context.Context, name string, input []byte) ([]ru
 	}
 	var failed []topdown.Error
 	results, err := u.query.Eval(ctx, rego.EvalParsedInput(value), rego.EvalMetrics(metrics.NoOp()),
-		rego.EvalInterQueryBuiltinValueCache(p.values), rego.EvalBuiltinErrorList(&failed))
+		rego.EvalInterQueryBuiltinValueCache(p.values), rego.EvalBuiltinErrorList(&failed), rego.EvalExternalCancel(canceller{ctx}))
 	switch {
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("package %s: %w", name, ctx.Err())
@@ -63,6 +63,14 @@ func (p *Program) evalJSON(ctx context.Context, name string, input []byte) ([]ru
 	}
 	return u.votes(results[0].Bindings)
 }
+
+// canceller asks the context itself, which needs no goroutine.
+type canceller struct{ ctx context.Context }
+
+func (c canceller) Cancelled() bool { return c.ctx.Err() != nil }
+
+// Cancel belongs to the interface and is never called.
+func (c canceller) Cancel() {}
 
 func (p *Program) unit(name string) *unit {
 	for _, u := range p.packages {
