@@ -273,7 +273,7 @@ func TestHealsNothingElse(t *testing.T) {
 		}},
 	} {
 		for _, s := range skippable {
-			t.Run(c.name+"/"+s.tier.String(), func(t *testing.T) {
+			t.Run(s.tier.String()+"/"+c.name, func(t *testing.T) {
 				needTier(t, s.tier)
 				cgroup := enter(t)
 				var k *Kernel

@@ -237,11 +237,13 @@ static __always_inline bool bound_by_choice(struct sock *sk)
 	return hook_bits(sk, sk_userlocks) & SOCK_BINDPORT_LOCK;
 }
 
-/* A UDP socket that waits on a port which the program chose is a listener. */
+/* A UDP socket that waits on a port which the program chose is a listener, and
+ * so is an SCTP socket that was told to listen. */
 static __always_inline bool dgram_listens(struct sock *sk, struct sock_state *st)
 {
-	return st->bound && !st->raw && !hook_read(sk, __sk_common.skc_dport) &&
-	       bound_by_choice(sk);
+	if (!st->bound || st->raw || hook_read(sk, __sk_common.skc_dport))
+		return false;
+	return bound_by_choice(sk) || hook_read(sk, __sk_common.skc_state) == TCP_LISTEN;
 }
 
 static __always_inline void listener_flow(const struct sock_state *st, struct flow *f)

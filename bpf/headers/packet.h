@@ -231,6 +231,9 @@ static __always_inline void raw_egress(struct bpf_sock *sk, struct sock_state *s
 {
 	__u16 port = p->proto == IPPROTO_SCTP ? p->dport : 0;
 
+	/* an SCTP listener only answers here: what it reads tells its peers */
+	if (sk->state == TCP_LISTEN && st->peer != PEER_SET)
+		return;
 	if (!peer_is_primary(st, p->dst, port) && !peer_primary(st, p->dst, port, FLOW_RAW, false))
 		peer_leave(sk, st, p->dst, port);
 }

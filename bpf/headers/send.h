@@ -60,7 +60,10 @@ static __always_inline void stream_send(struct sock *sk, struct sock_state *st, 
 static __noinline int dgram_account(struct sock *sk, struct sock_state *st, struct peer *peer,
 				    __u32 how, __u64 bytes)
 {
-	how |= dgram_kind(st, sk->__sk_common.skc_dport);
+	if (st->kind == FLOW_ACCEPT) /* of SCTP */
+		how |= FLOW_ACCEPT;
+	else
+		how |= dgram_kind(st, sk->__sk_common.skc_dport);
 	if (st->raw)
 		how |= HOW_NO_PORT;
 	if (st->existing)

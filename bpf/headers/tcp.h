@@ -150,6 +150,29 @@ static __noinline int stream_closed(struct sock *sk, struct sock_state *st, int 
 	return 0;
 }
 
+/* accept() made a socket for an SCTP association: the current task's, which no
+ * hook has seen. */
+static __noinline int sctp_accepted(struct sock *sk)
+{
+	struct sock_state *st;
+
+	if (!in_scope())
+		return 0;
+	st = state_make(sk);
+	if (!st || !state_claim(st, CLAIM_BLANK))
+		return 0;
+	state_init(st, sk->__sk_common.skc_family, sk->sk_protocol, bpf_get_socket_cookie(sk),
+		   sock_netns(sk));
+	st->hash = is_kernel_sock(sk);
+	sock_peer(sk, st->raddr, &st->rport);
+	st->kind = FLOW_ACCEPT;
+	st->inbound = 1;
+	__sync_lock_test_and_set(&st->peer, PEER_SET);
+	state_own(st);
+	state_publish(st, state_owned(st));
+	return 0;
+}
+
 static __always_inline void handle_set_state(struct sock *sk, int old, int new)
 {
 	struct sock_state *st;
@@ -173,6 +196,8 @@ static __always_inline void handle_set_state(struct sock *sk, int old, int new)
 		return;
 	}
 	st = state_of(sk);
+	if (!st && new == TCP_ESTABLISHED && sk->sk_protocol == IPPROTO_SCTP && !sk->sk_socket)
+		sctp_accepted(sk);
 	if (!st || !st->stream)
 		return;
 	if (new == TCP_CLOSE)

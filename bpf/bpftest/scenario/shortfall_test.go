@@ -11,8 +11,6 @@ func tierShortfalls() map[string][]shortfall {
 		shortfall{rows: true, bytes: true})
 	sctp := counters("SCTP is counted as packets, with its chunk headers, and by packet direction",
 		shortfall{rows: true, bytes: true, result: true})
-	sctpLife := shortfall{tiers: []string{"reference", "fexit"}, rows: true, result: true,
-		reason: "of SCTP the bytes are exact; listeners and who began are not told"}
 	packet := counters("AF_PACKET is not seen", shortfall{rows: true})
 	other := counters("AF_XDP and vsock are not seen", shortfall{rows: true})
 	return map[string][]shortfall{
@@ -21,8 +19,8 @@ func tierShortfalls() map[string][]shortfall {
 		"accept-in-fork":  owner,
 		"socket-passed":   owner,
 		"threads-share":   owner,
-		"sctp":            append(sctp, sctpLife),
-		"sctp-many":       append(sctp, sctpLife),
+		"sctp":            sctp,
+		"sctp-many":       sctp,
 		"packet-raw":      packet,
 		"packet-dgram":    packet,
 		"packet-ring":     packet,

@@ -201,6 +201,7 @@ func (s *sctpService) serve(stop *atomic.Bool, b *books) {
 		}
 		f.Sent += uint64(n)
 	}
+	b.add(nil, bound(s.service, s.fd))
 	for _, f := range s.flows {
 		b.add(nil, *f)
 	}
