@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/open-policy-agent/opa/v1/ast"
 	"golang.org/x/sync/errgroup"
 
 	"snitch/monitor/event"
@@ -148,4 +149,19 @@ func FuzzFacts(f *testing.F) {
 			t.Fatal(diff)
 		}
 	})
+}
+
+// TestOddDecision refuses a decision that is not two sets of ids.
+func TestOddDecision(t *testing.T) {
+	for text, want := range map[string]bool{
+		`{"rules": {"a"}, "confine": set()}`: true,
+		`{"rules": ["a"]}`:                   false,
+		`{"rules": {1}}`:                     false,
+		`{"confine": set()}`:                 false,
+		`{}`:                                 false,
+	} {
+		if got, err := ids(ast.MustParseTerm(text), ruleSet); (err == nil) != want {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+	}
 }
