@@ -32,11 +32,12 @@ type scenario struct {
 // shortfall is what a tier cannot see in a scenario, by name. What it does not
 // excuse stays exact.
 type shortfall struct {
-	tiers  []string // as status names them
-	reason string   // for docs/kernels.md
-	bytes  bool     // sent and received may differ
-	rows   bool     // rows may be missing or more
-	result bool     // the result may be another
+	tiers    []string // as status names them
+	reason   string   // for docs/kernels.md
+	bytes    bool     // sent and received may differ
+	received bool     // received may differ
+	rows     bool     // rows may be missing or more
+	result   bool     // the result may be another
 }
 
 func (s *scenario) shortfall(tier string) *shortfall {
