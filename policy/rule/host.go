@@ -119,7 +119,7 @@ func NormalizeName(s string) (string, error) {
 	return name, nil
 }
 
-func ascii(s string) bool {
+func ascii[T string | []byte](s T) bool {
 	for i := range len(s) {
 		if s[i] >= 0x80 {
 			return false
@@ -130,8 +130,8 @@ func ascii(s string) bool {
 
 // checkName checks a lower-case ASCII name by what docs/names.md takes: labels
 // of letters, digits, hyphens and underscores, the last one no number.
-func checkName(name string) error {
-	if name == "" {
+func checkName[T string | []byte](name T) error {
+	if len(name) == 0 {
 		return errors.New("it is empty")
 	}
 	if len(name) > maxName {

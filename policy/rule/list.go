@@ -64,14 +64,17 @@ func (l *List) Nets() iter.Seq[netip.Prefix] { return slices.Values(l.nets) }
 
 // listBuilder collects the items of a list, in any order and with duplicates.
 type listBuilder struct {
-	names nameTableBuilder
+	names nameTable
 	nets  []netip.Prefix
+
+	address string // of the last line of a hosts file
+	nowhere bool   // and whether it sends its names nowhere
 }
 
 func (b *listBuilder) add(h Host) {
 	switch h.Kind {
 	case HostName, HostBelow, HostSuffix:
-		b.names.add(h.Kind, h.Name)
+		b.names.add(h.Kind, []byte(h.Name))
 	case HostNet:
 		b.nets = append(b.nets, h.Net)
 	case HostInvalid, HostList:
@@ -80,7 +83,8 @@ func (b *listBuilder) add(h Host) {
 
 // list makes the list; the builder is used up.
 func (b *listBuilder) list(name string) *List {
-	return &List{Name: name, names: b.names.table(), nets: disjoint(b.nets)}
+	b.names.clip()
+	return &List{Name: name, names: b.names, nets: disjoint(b.nets)}
 }
 
 // disjoint sorts networks and drops those that lie inside another.

@@ -3,7 +3,6 @@ package rule
 import (
 	"bytes"
 	"net/netip"
-	"strings"
 )
 
 // readList reads a file of names and networks in the forms that such lists
@@ -14,6 +13,7 @@ func readList(c *collector, name, file string, src []byte) *List {
 	src = bytes.TrimPrefix(src, []byte("\xef\xbb\xbf"))
 	var b listBuilder
 	b.names.text = make([]byte, 0, len(src))
+	b.names.grow(2 * (bytes.Count(src, []byte("\n")) + 1))
 	failed := 0
 	for line := 1; len(src) > 0; line++ {
 		text := src
@@ -51,23 +51,27 @@ func (b *listBuilder) line(raw []byte) (col int, msg string) {
 		return 0, ""
 	}
 	col = bytes.Index(raw, text) + 1
-	if msg := foreignFormat(text); msg != "" {
-		return col, msg
-	}
 	if i := bytes.IndexAny(text, " \t"); i >= 0 {
-		return col, b.hostsLine(string(text[:i]), string(text[i:]))
+		msg = b.hostsLine(text[:i], text[i:])
+	} else {
+		msg = b.item(text)
 	}
-	return col, b.item(string(text))
+	if msg != "" {
+		if foreign := foreignFormat(text); foreign != "" {
+			msg = foreign
+		}
+	}
+	return col, msg
 }
 
 // item adds one name or network.
-func (b *listBuilder) item(text string) string {
+func (b *listBuilder) item(text []byte) string {
 	// Most of a million lines are plain names: they need no more than a check.
-	if ascii(text) && checkName(text) == nil {
+	if checkName(text) == nil {
 		b.names.add(HostName, text)
 		return ""
 	}
-	h, err := parseListItem(text)
+	h, err := parseListItem(string(text))
 	if err != nil {
 		return err.Error()
 	}
@@ -76,21 +80,23 @@ func (b *listBuilder) item(text string) string {
 }
 
 // hostsLine adds the names of an entry of a hosts file.
-func (b *listBuilder) hostsLine(address, names string) string {
-	a, err := netip.ParseAddr(address)
-	if err != nil {
-		return "want one name, address or network a line, or the lines of a hosts file (0.0.0.0 NAME)"
+func (b *listBuilder) hostsLine(address, names []byte) string {
+	if string(address) != b.address {
+		a, err := netip.ParseAddr(string(address))
+		if err != nil {
+			return "want one name, address or network a line, or the lines of a hosts file (0.0.0.0 NAME)"
+		}
+		b.address, b.nowhere = string(address), a.IsUnspecified() || a.IsLoopback()
 	}
-	nowhere := a.IsUnspecified() || a.IsLoopback()
-	for _, name := range strings.Fields(names) {
-		if ownName(strings.ToLower(name)) {
+	for name := range bytes.FieldsSeq(names) {
+		if ownName(name) {
 			continue
 		}
-		if !nowhere {
-			return "this hosts file sends a name to " + a.String() + ": a list of blocked names sends them to 0.0.0.0, 127.0.0.1 or ::"
+		if !b.nowhere {
+			return "this hosts file sends a name to " + b.address + ": a list of blocked names sends them to 0.0.0.0, 127.0.0.1 or ::"
 		}
-		if looksLikeAddress(name) {
-			return "an address where a hosts file has a name: " + clip(name)
+		if looksLikeAddress(string(name)) {
+			return "an address where a hosts file has a name: " + clip(string(name))
 		}
 		if msg := b.item(name); msg != "" {
 			return msg
@@ -100,8 +106,8 @@ func (b *listBuilder) hostsLine(address, names string) string {
 }
 
 // ownName reports the names that every hosts file has for the host itself.
-func ownName(name string) bool {
-	switch name {
+func ownName(name []byte) bool {
+	switch string(name) {
 	case "localhost", "localhost.localdomain", "localhost4", "localhost6", "localhost4.localdomain4", "localhost6.localdomain6",
 		"local", "broadcasthost", "0.0.0.0", "127.0.0.1",
 		"ip6-localhost", "ip6-loopback", "ip6-localnet", "ip6-mcastprefix", "ip6-allnodes", "ip6-allrouters", "ip6-allhosts":

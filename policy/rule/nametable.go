@@ -2,16 +2,17 @@ package rule
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
 	"hash/maphash"
 	"slices"
 	"strings"
-	"unsafe"
 )
 
 // nameTable is a set of names in two flat pieces, so that a million of them
-// cost about 30 bytes each and the garbage collector sees two objects. An entry
-// of text is one byte of bits, one byte of length and the name; entries are
-// sorted by name. slots is a hash table of offsets into text, plus one.
+// cost about 40 bytes each and the garbage collector sees two objects. An entry
+// of text is one byte of bits, one byte of length and the name. slots is a hash
+// table of offsets into text, plus one.
 type nameTable struct {
 	text  []byte
 	slots []uint32 // a power of two, at most half full; nil when empty
@@ -59,32 +60,10 @@ func (t *nameTable) bits(name string) byte {
 	return 0
 }
 
-// all yields the entries in order.
-func (t *nameTable) all(yield func(HostKind, string) bool) {
-	for at := 0; at < len(t.text); {
-		name := nameAt(t.text, uint32(at))
-		kind := [...]HostKind{coversName: HostName, coversBelow: HostBelow, coversName | coversBelow: HostSuffix}[t.text[at]]
-		if !yield(kind, string(name)) {
-			return
-		}
-		at += 2 + len(name)
-	}
-}
-
-func nameAt(text []byte, at uint32) []byte {
-	return text[at+2 : at+2+uint32(text[at+1])]
-}
-
-// nameTableBuilder collects entries unsorted.
-type nameTableBuilder struct {
-	text []byte
-	at   []uint32
-}
-
-// add takes a name of 1 to maxName bytes. The caller bounds the whole to less
-// than 4 GiB (maxListFile).
-func (b *nameTableBuilder) add(kind HostKind, name string) {
-	if name == "" || len(name) > maxName {
+// add adds a name of 1 to maxName bytes, or what else it covers. The caller
+// bounds the whole to less than 4 GiB (maxListFile).
+func (t *nameTable) add(kind HostKind, name []byte) {
+	if len(name) == 0 || len(name) > maxName {
 		return
 	}
 	bits := byte(coversName | coversBelow)
@@ -94,53 +73,82 @@ func (b *nameTableBuilder) add(kind HostKind, name string) {
 	case HostBelow:
 		bits = coversBelow
 	}
-	b.at = append(b.at, uint32(len(b.text)))
-	b.text = append(b.text, bits, byte(len(name)))
-	b.text = append(b.text, name...)
+	if 2*(t.count+1) > len(t.slots) {
+		t.grow(2 * len(t.slots))
+	}
+	slot := t.slot(name)
+	if *slot != 0 {
+		t.text[*slot-1] |= bits
+		return
+	}
+	*slot = uint32(len(t.text)) + 1
+	t.text = append(t.text, bits, byte(len(name)))
+	t.text = append(t.text, name...)
+	t.count++
 }
 
-// table sorts, merges and indexes what was added.
-func (b *nameTableBuilder) table() nameTable {
-	if len(b.at) == 0 {
-		return nameTable{}
+// slot is where the entry of name is, or would be put.
+func (t *nameTable) slot(name []byte) *uint32 {
+	mask := uint64(len(t.slots) - 1)
+	i := maphash.Bytes(t.seed, name) & mask
+	for t.slots[i] != 0 && !bytes.Equal(nameAt(t.text, t.slots[i]-1), name) {
+		i = (i + 1) & mask
 	}
-	slices.SortFunc(b.at, func(x, y uint32) int { return bytes.Compare(nameAt(b.text, x), nameAt(b.text, y)) })
-	t := nameTable{text: make([]byte, 0, len(b.text)), seed: maphash.MakeSeed()}
-	starts := b.at[:0] // where each entry of t.text begins; never overtakes the reading
-	last := []byte(nil)
-	for _, at := range b.at {
-		name := nameAt(b.text, at)
-		if last != nil && bytes.Equal(name, last) {
-			t.text[starts[len(starts)-1]] |= b.text[at]
-			continue
-		}
-		starts = append(starts, uint32(len(t.text)))
-		t.text = append(t.text, b.text[at], byte(len(name)))
-		t.text = append(t.text, name...)
-		last = name
-	}
-	t.count = len(starts)
-	t.index(starts)
-	return t
+	return &t.slots[i]
 }
 
-func (t *nameTable) index(starts []uint32) {
-	size := 4
-	for size < 2*len(starts) {
+// grow makes room for so many slots, which it rounds up.
+func (t *nameTable) grow(slots int) {
+	if t.slots == nil {
+		t.seed = maphash.MakeSeed()
+	}
+	size := 8
+	for size < slots {
 		size *= 2
 	}
 	t.slots = make([]uint32, size)
-	mask := uint64(size - 1)
-	for _, at := range starts {
-		i := maphash.Bytes(t.seed, nameAt(t.text, at)) & mask
-		for t.slots[i] != 0 {
-			i = (i + 1) & mask
-		}
-		t.slots[i] = at + 1
+	for at := uint32(0); int(at) < len(t.text); at += 2 + uint32(t.text[at+1]) {
+		*t.slot(nameAt(t.text, at)) = at + 1
 	}
 }
 
+// clip gives back what adding reserved and did not need.
+func (t *nameTable) clip() { t.text = slices.Clip(slices.Clone(t.text)) }
+
+// all yields the entries, sorted by name. The sorting is done here: those who
+// ask a list never need it.
+func (t *nameTable) all(yield func(HostKind, string) bool) {
+	starts := make([]uint32, 0, t.count)
+	for at := uint32(0); int(at) < len(t.text); at += 2 + uint32(t.text[at+1]) {
+		starts = append(starts, at)
+	}
+	slices.SortFunc(starts, func(x, y uint32) int { return bytes.Compare(nameAt(t.text, x), nameAt(t.text, y)) })
+	kinds := [...]HostKind{coversName: HostName, coversBelow: HostBelow, coversName | coversBelow: HostSuffix}
+	for _, at := range starts {
+		if !yield(kinds[t.text[at]], string(nameAt(t.text, at))) {
+			return
+		}
+	}
+}
+
+// digest is a number that depends on the entries and not on their order: the
+// sum of their SHA-256.
+func (t *nameTable) digest() [4]uint64 {
+	var sum [4]uint64
+	for at := 0; at < len(t.text); {
+		end := at + 2 + int(t.text[at+1])
+		d := sha256.Sum256(t.text[at:end])
+		for i := range sum {
+			sum[i] += binary.LittleEndian.Uint64(d[8*i:])
+		}
+		at = end
+	}
+	return sum
+}
+
 // size is the memory that t holds, in bytes.
-func (t *nameTable) size() int {
-	return cap(t.text) + cap(t.slots)*int(unsafe.Sizeof(uint32(0)))
+func (t *nameTable) size() int { return cap(t.text) + 4*cap(t.slots) }
+
+func nameAt(text []byte, at uint32) []byte {
+	return text[at+2 : at+2+uint32(text[at+1])]
 }

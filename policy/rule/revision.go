@@ -30,7 +30,9 @@ func (s *Set) revision() string {
 	for _, name := range names {
 		l := s.Lists[name]
 		hashText(h, name)
-		hashText(h, string(l.names.text))
+		for _, n := range l.names.digest() {
+			hashNumber(h, n)
+		}
 		for _, p := range l.nets {
 			hashText(h, p.String())
 		}
@@ -58,19 +60,19 @@ func hashNode(h hash.Hash, n *yaml.Node) {
 	}
 	hashText(h, string(rune('a'+n.Kind)))
 	hashText(h, n.Value)
-	hashNumber(h, len(children))
+	hashNumber(h, uint64(len(children)))
 	for _, c := range children {
 		hashNode(h, c)
 	}
 }
 
 func hashText(h hash.Hash, s string) {
-	hashNumber(h, len(s))
+	hashNumber(h, uint64(len(s)))
 	h.Write([]byte(s))
 }
 
-func hashNumber(h hash.Hash, n int) {
+func hashNumber(h hash.Hash, n uint64) {
 	var b [8]byte
-	binary.LittleEndian.PutUint64(b[:], uint64(n))
+	binary.LittleEndian.PutUint64(b[:], n)
 	h.Write(b[:])
 }
