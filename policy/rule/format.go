@@ -45,19 +45,26 @@ func Format(name string, src []byte) ([]byte, error) {
 // meaning digests what one file says, the order of its items included.
 func meaning(name string, src []byte) (sum [sha256.Size]byte, err error) {
 	r := &reader{collector: &collector{}, file: name}
-	g, h := language(), sha256.New()
-	if n := r.document(src); n != nil && r.checkVersion(n) {
-		if testFileName(name) {
-			var f testYAML
-			g.tests.file.read(r, n, &f)
-			hashNode(h, g.tests.file.write(&f))
-		} else {
-			var f ruleFile
-			g.file.read(r, n, &f)
-			hashNode(h, g.file.write(&f))
-		}
+	n := r.document(src)
+	if n == nil || !r.checkVersion(n) {
+		return sum, r.err()
 	}
-	return [sha256.Size]byte(h.Sum(nil)), r.err()
+	var write func() *yaml.Node
+	if testFileName(name) {
+		var f testYAML
+		language().tests.file.read(r, n, &f)
+		write = func() *yaml.Node { return language().tests.file.write(&f) }
+	} else {
+		var f ruleFile
+		language().file.read(r, n, &f)
+		write = func() *yaml.Node { return language().file.write(&f) }
+	}
+	if err := r.err(); err != nil {
+		return sum, err
+	}
+	h := sha256.New()
+	hashNode(h, write())
+	return [sha256.Size]byte(h.Sum(nil)), nil
 }
 
 func formatOnce(name string, src []byte) ([]byte, error) {
