@@ -201,7 +201,9 @@ func (s *sctpService) serve(stop *atomic.Bool, b *books) {
 		}
 		f.Sent += uint64(n)
 	}
-	b.add(nil, bound(s.service, s.fd))
+	listener := bound(s.service, s.fd)
+	listener.Proto = "sctp"
+	b.add(nil, listener)
 	for _, f := range s.flows {
 		b.add(nil, *f)
 	}
