@@ -162,11 +162,8 @@ func (g *group) subjectMatch() *rule.ProcessMatch {
 	case s.pkg != "":
 		return &rule.ProcessMatch{Package: []rule.Pattern{{Text: s.pkg, Kind: rule.WordPattern}}}
 	case s.view != "":
-		m := &rule.ProcessMatch{}
-		for _, d := range slices.SortedFunc(maps.Keys(g.digests), func(a, b event.Digest) int { return slices.Compare(a[:], b[:]) }) {
-			m.SHA256 = append(m.SHA256, d)
-		}
-		return m
+		digests := slices.SortedFunc(maps.Keys(g.digests), func(a, b event.Digest) int { return slices.Compare(a[:], b[:]) })
+		return &rule.ProcessMatch{SHA256: digests}
 	}
 	return &rule.ProcessMatch{Exe: []rule.Pattern{pathOf(g.exes)}}
 }
