@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"snitch/monitor/event"
@@ -35,8 +34,12 @@ type Deps struct {
 type Engine struct {
 	cfg    Config
 	deps   Deps
-	policy atomic.Pointer[Policy]
 	ledger *ledger
+
+	// deciding is held for reading by who decides: a policy is closed when
+	// nobody uses it any more.
+	deciding sync.RWMutex
+	policy   *Policy
 
 	mu    sync.Mutex
 	stats Stats
@@ -64,17 +67,34 @@ func New(cfg Config, deps Deps) *Engine {
 	return &Engine{cfg: cfg, deps: deps, ledger: newLedger()}
 }
 
-// Use makes p the policy of every decision from now on. Decisions under way end
-// by the one that they began with.
-func (e *Engine) Use(p *Policy) { e.policy.Store(p) }
+// Use makes p the policy of every decision from now on, waits for those under
+// way, which end by the one that they began with, and closes that.
+func (e *Engine) Use(p *Policy) {
+	e.deciding.Lock()
+	old := e.policy
+	e.policy = p
+	e.deciding.Unlock()
+	if old != nil {
+		old.Close()
+	}
+}
 
-// Policy is the one in use, nil before the first.
-func (e *Engine) Policy() *Policy { return e.policy.Load() }
+// Close ends what the policy in use has running. Nothing is decided after it.
+func (e *Engine) Close() { e.Use(nil) }
+
+// Policy is the one in use, nil before the first. A later Use may close it.
+func (e *Engine) Policy() *Policy {
+	e.deciding.RLock()
+	defer e.deciding.RUnlock()
+	return e.policy
+}
 
 // Decide answers for c, waiting for OPA if it must: the decision, and how the
 // record keeps it.
 func (e *Engine) Decide(ctx context.Context, c *event.Connection) (rule.Decision, event.Decision) {
-	p := e.policy.Load()
+	e.deciding.RLock()
+	defer e.deciding.RUnlock()
+	p := e.policy
 	if p == nil {
 		return rule.Decision{Action: event.ActionNone}, event.Decision{}
 	}
@@ -148,7 +168,7 @@ func (e *Engine) Stats() Stats {
 	e.mu.Lock()
 	s := e.stats
 	e.mu.Unlock()
-	if p := e.policy.Load(); p != nil {
+	if p := e.Policy(); p != nil {
 		s.Hits, s.Misses, s.Cached = p.cache.stats()
 	}
 	return s

@@ -35,7 +35,7 @@ func port(n uint16) *rule.EndpointMatch {
 
 func prepared(t testing.TB, s *rule.Set) *Policy {
 	t.Helper()
-	p, err := Prepare(t.Context(), s)
+	p, err := Prepare(t.Context(), s, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

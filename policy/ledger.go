@@ -60,7 +60,9 @@ func (l *ledger) refill(now time.Time) {
 // no time for. One goroutine calls it.
 func (e *Engine) Batch(ctx context.Context, conns []event.Connection) Outcome {
 	var out Outcome
-	p := e.policy.Load()
+	e.deciding.RLock()
+	defer e.deciding.RUnlock()
+	p := e.policy
 	if p == nil {
 		return out
 	}

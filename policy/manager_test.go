@@ -41,7 +41,7 @@ func manage(t *testing.T, dir, state string) *managed {
 			if err != nil {
 				return nil, err
 			}
-			p, err := Prepare(t.Context(), loaded.Set)
+			p, err := Prepare(t.Context(), loaded.Set, Options{})
 			if err == nil {
 				p.Snapshot = s
 			}
@@ -143,14 +143,24 @@ func TestLastGoodIsUsedAtStart(t *testing.T) {
 	}
 }
 
-// TestStorm changes two files that belong together 50 times a second while
-// decisions are made: each is by a whole set, and loads are few.
+// TestStorm replaces the directory, two files that belong together, 50 times a
+// second while decisions are made: each is by a whole set, and loads are few.
+// (Files that are written one after the other are two sets for a moment: what
+// is whole on disk only the writer knows.)
 func TestStorm(t *testing.T) {
-	m := manage(t, t.TempDir(), t.TempDir())
+	parent := t.TempDir()
+	m := manage(t, filepath.Join(parent, "rules"), t.TempDir())
 	version := func(n int) {
-		// Both files name the version; a half set would have two.
-		m.put(t, "a.yaml", fmt.Sprintf("version: 1\nrules:\n  - {id: v%d.a, action: allow, process: any}\n", n))
-		m.put(t, "b.yaml", fmt.Sprintf("version: 1\nrules:\n  - {id: v%d.b, action: allow, process: any}\n", n))
+		next := filepath.Join(parent, fmt.Sprint("v", n))
+		link := filepath.Join(parent, "next")
+		err := os.Mkdir(next, 0o755)
+		for _, name := range []string{"a", "b"} { // both name the version; half a set would have two
+			text := fmt.Sprintf("version: 1\nrules:\n  - {id: v%d.%s, action: allow, process: any}\n", n, name)
+			err = errors.Join(err, os.WriteFile(filepath.Join(next, name+".yaml"), []byte(text), 0o644))
+		}
+		if err = errors.Join(err, os.Symlink(next, link), os.Rename(link, m.dir)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	version(0)
 	if err := m.Start(); err != nil {

@@ -2,7 +2,10 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -10,12 +13,13 @@ import (
 	"snitch/monitor/event"
 	"snitch/policy/bundle"
 	"snitch/policy/rego"
+	"snitch/policy/rego/custom"
 	"snitch/policy/rule"
 	"snitch/policy/table"
 )
 
 // Policy is one rule set, ready to decide. It is immutable but for its cache,
-// and safe for concurrent use.
+// and safe for concurrent use. Close it after the last decision.
 type Policy struct {
 	Set      *rule.Set
 	Snapshot *bundle.Snapshot // nil when the set did not come from files
@@ -26,6 +30,8 @@ type Policy struct {
 	evaluator voter
 	cache     *cache
 	second    func() *table.Table // compiled when first needed
+	custom    *custom.Pool        // nil: no custom Rego
+	inputs    *custom.Inputs
 }
 
 // voter answers which rules match: OPA, but for tests.
@@ -33,15 +39,63 @@ type voter interface {
 	Votes(ctx context.Context, f *rule.Facts) (rule.Votes, error)
 }
 
-// Prepare compiles a set for OPA.
-func Prepare(ctx context.Context, set *rule.Set) (*Policy, error) {
+// Options of Prepare.
+type Options struct {
+	// Spawn starts a worker for custom Rego. Nil refuses sets that have some: a
+	// module without bounds must not run in the daemon.
+	Spawn func(ctx context.Context) (io.ReadWriteCloser, error)
+	Log   *slog.Logger // nil: silent
+}
+
+// ErrNoWorker says that a set has custom Rego and nothing may run it.
+var ErrNoWorker = errors.New("custom Rego needs a worker process")
+
+// Prepare compiles a set for OPA, and its custom Rego for a worker, which is
+// asked once: the first connection does not wait for its start.
+func Prepare(ctx context.Context, set *rule.Set, opts Options) (*Policy, error) {
 	began := time.Now()
 	evaluator, err := rego.New(ctx, set)
 	if err != nil {
 		return nil, fmt.Errorf("compile rules: %w", err)
 	}
-	return &Policy{Set: set, Loaded: began, Took: time.Since(began), reads: set.Reads(), evaluator: evaluator, cache: newCache(),
-		second: sync.OnceValue(func() *table.Table { return table.Compile(set) })}, nil
+	p := &Policy{Set: set, Loaded: began, reads: set.Reads(), evaluator: evaluator, cache: newCache(),
+		second: sync.OnceValue(func() *table.Table { return table.Compile(set) })}
+	if slices.ContainsFunc(set.Modules, func(m rule.Module) bool { return !m.Test }) {
+		if err := p.prepareCustom(ctx, opts); err != nil {
+			return nil, err
+		}
+	}
+	p.Took = time.Since(began)
+	return p, nil
+}
+
+func (p *Policy) prepareCustom(ctx context.Context, opts Options) error {
+	program, err := custom.Compile(ctx, p.Set.Modules, p.Set.Lists, custom.Options{})
+	if err != nil {
+		return fmt.Errorf("compile custom rules: %w", err)
+	}
+	if opts.Spawn == nil {
+		return ErrNoWorker
+	}
+	p.inputs = custom.NewInputs(p.Set)
+	p.custom = custom.NewPool(custom.Config{Spawn: opts.Spawn, Program: program, Modules: p.Set.Modules, Lists: p.Set.Lists, Log: opts.Log})
+	p.custom.Decide(ctx, []custom.Input{p.inputs.Input(&rule.Facts{}, &rule.Decision{Action: event.ActionAlert})})
+	return nil
+}
+
+// Close ends the worker of custom Rego.
+func (p *Policy) Close() {
+	if p.custom != nil {
+		p.custom.Close()
+	}
+}
+
+// Custom tells how the packages of custom Rego do.
+func (p *Policy) Custom() []custom.Status {
+	if p.custom == nil {
+		return nil
+	}
+	return p.custom.Status()
 }
 
 // Decide is the decision for facts at now, not cached.
@@ -50,7 +104,17 @@ func (p *Policy) Decide(ctx context.Context, f *rule.Facts, now time.Time) rule.
 	if err != nil {
 		return p.fallback(f, now, err)
 	}
-	return p.Set.Combine(votes, now)
+	d := p.Set.Combine(votes, now)
+	if p.custom == nil {
+		return d
+	}
+	// Modules see what the rules said; where one does not answer, that stands.
+	answer := p.custom.Decide(ctx, []custom.Input{p.inputs.Input(f, &d)})[0]
+	votes.Custom = answer.Votes
+	d = p.Set.Combine(votes, now)
+	d.Degraded = answer.Degraded
+	d.Cacheable = d.Cacheable && len(d.Degraded) == 0
+	return d
 }
 
 // alertKind tells alerts about what is new from others.

@@ -8,6 +8,8 @@ import (
 
 	"snitch/cmd/internal/broker"
 	"snitch/monitor/dns"
+	"snitch/monitor/notify"
+	"snitch/policy/rego/custom"
 )
 
 // Words with which this binary starts itself. They are no commands of a
@@ -28,7 +30,8 @@ func runHidden(args []string, stderr io.Writer) (code int, done bool) {
 	case wordBroker:
 		err = broker.Serve(args[1:], []string{wordHelper})
 	case wordHelper:
-		err = broker.RunHelper(context.Background(), args[1:], map[broker.Kind]broker.Work{broker.ReverseDNS: dns.ReverseHelper})
+		err = broker.RunHelper(context.Background(), args[1:], map[broker.Kind]broker.Work{
+			broker.ReverseDNS: dns.ReverseHelper, broker.Notify: notify.Helper, broker.CustomRules: custom.Work})
 	default:
 		return 0, false
 	}

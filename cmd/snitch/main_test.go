@@ -179,11 +179,11 @@ func waitCount(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("%d rows pass %q", found, args[2:])
 }
 
-// waitPolicy waits for a state of the rules: waitpolicy DIR error TEXT, or
-// waitpolicy DIR rules N.
+// waitPolicy waits for a state of the rules: waitpolicy DIR error TEXT,
+// waitpolicy DIR degraded TEXT, waitpolicy DIR rules N or packages N.
 func waitPolicy(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
-		ts.Fatalf("usage: waitpolicy DIR error|rules VALUE")
+		ts.Fatalf("usage: waitpolicy DIR error|degraded|rules|packages VALUE")
 	}
 	var last control.Policy
 	client := control.NewClient(ts.MkAbs(args[0]))
@@ -192,7 +192,9 @@ func waitPolicy(ts *testscript.TestScript, neg bool, args []string) {
 		last = st.Policy
 		switch {
 		case err != nil:
-		case args[1] == "error" && strings.Contains(last.Error, args[2]), args[1] == "rules" && strconv.Itoa(last.Rules) == args[2]:
+		case args[1] == "error" && strings.Contains(last.Error, args[2]),
+			args[1] == "packages" && strconv.Itoa(last.Packages) == args[2],
+			args[1] == "degraded" && strings.Contains(strings.Join(last.Degraded, "\n"), args[2]), args[1] == "rules" && strconv.Itoa(last.Rules) == args[2]:
 			return
 		}
 		time.Sleep(50 * time.Millisecond)

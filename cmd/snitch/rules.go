@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"slices"
 	"strings"
 
+	"snitch/cmd/internal/broker"
 	"snitch/cmd/internal/config"
 	"snitch/cmd/internal/control"
 	"snitch/monitor/event"
@@ -74,7 +76,7 @@ func shipped() (*bundle.Snapshot, error) {
 
 // compile makes a policy of the files, as the configuration of this machine
 // wants it.
-func compile(ctx context.Context, s *bundle.Snapshot, cfg config.Rules) (*policy.Policy, error) {
+func compile(ctx context.Context, s *bundle.Snapshot, cfg config.Rules, opts policy.Options) (*policy.Policy, error) {
 	files, err := s.FS()
 	if err != nil {
 		return nil, err
@@ -83,7 +85,7 @@ func compile(ctx context.Context, s *bundle.Snapshot, cfg config.Rules) (*policy
 	if err != nil {
 		return nil, err
 	}
-	p, err := policy.Prepare(ctx, policy.WithoutAlerts(loaded.Set, cfg.IDs()))
+	p, err := policy.Prepare(ctx, policy.WithoutAlerts(loaded.Set, cfg.IDs()), opts)
 	if err != nil {
 		return nil, err
 	}
@@ -91,13 +93,25 @@ func compile(ctx context.Context, s *bundle.Snapshot, cfg config.Rules) (*policy
 	return p, nil
 }
 
+// tryRules compiles the files without running anything of them, and counts rules.
+func tryRules(ctx context.Context, s *bundle.Snapshot, cfg config.Rules) (rules int, err error) {
+	p, err := compile(ctx, s, cfg, policy.Options{Spawn: func(context.Context) (io.ReadWriteCloser, error) { return nil, policy.ErrNoWorker }})
+	if err != nil {
+		return 0, err
+	}
+	defer p.Close()
+	return len(p.Set.Rules) + len(p.Set.Confine), nil
+}
+
 // openPolicy loads the rules. It comes after the store, which knows what is
 // new, and keeps what the rules were.
 func (d *daemon) openPolicy(ctx context.Context) error {
 	d.engine = policy.New(policy.Config{Mode: event.ModeAudit}, policy.Deps{History: d.store, Log: d.log.With("component", "policy")})
+	d.closers = append(d.closers, func() error { d.engine.Close(); return nil })
+	opts := policy.Options{Log: d.log, Spawn: func(ctx context.Context) (io.ReadWriteCloser, error) { return d.broker.Start(ctx, broker.CustomRules) }}
 	d.manager = policy.NewManager(policy.ManagerConfig{
 		Source: newRuleSource(d.cfg.Rules.Dir), Keeper: bundle.Keeper{Dir: d.state.path}, Engine: d.engine,
-		Compile: func(s *bundle.Snapshot) (*policy.Policy, error) { return compile(ctx, s, d.cfg.Rules) },
+		Compile: func(s *bundle.Snapshot) (*policy.Policy, error) { return compile(ctx, s, d.cfg.Rules, opts) },
 		Used:    d.policyUsed, Alert: d.raise, Log: d.log.With("component", "policy"),
 	})
 	if err := d.manager.Start(); err != nil {
@@ -143,7 +157,24 @@ func (d *daemon) setAlerts(ctx context.Context, ids []int64, state event.AlertSt
 // policyStatus is what the rules are and how deciding goes.
 func (d *daemon) policyStatus() control.Policy {
 	m, e := d.manager.State(), d.engine.Stats()
+	packages, degraded := customStatus(d.engine)
 	return control.Policy{Source: m.Source, Revision: m.Revision, Loaded: m.Loaded, LoadTime: m.Took.Seconds(), Rules: m.Rules, Confine: m.Confine,
 		LastGood: m.Kept, Error: m.Error, Evaluated: e.Evaluated, Errors: e.Errors, CacheHits: e.Hits, Cached: e.Cached,
-		Waiting: e.Late, Undecided: e.Undecided, Slowest: e.Slowest.Seconds()}
+		Packages: packages, Degraded: degraded, Waiting: e.Late, Undecided: e.Undecided, Slowest: e.Slowest.Seconds()}
+}
+
+// customStatus counts the custom packages and names those that do not answer,
+// with the reason.
+func customStatus(e *policy.Engine) (packages int, degraded []string) {
+	p := e.Policy()
+	if p == nil {
+		return 0, nil
+	}
+	all := p.Custom()
+	for _, s := range all {
+		if s.Degraded {
+			degraded = append(degraded, s.Package+": "+s.Reason)
+		}
+	}
+	return len(all), degraded
 }

@@ -193,7 +193,7 @@ func runCheck(ctx context.Context, io stdio, cfg config.Config) error {
 	if err != nil {
 		return rulesError(err)
 	}
-	p, err := compile(ctx, snapshot, cfg.Rules)
+	rules, err := tryRules(ctx, snapshot, cfg.Rules)
 	if err != nil {
 		return rulesError(err)
 	}
@@ -206,7 +206,7 @@ func runCheck(ctx context.Context, io stdio, cfg config.Config) error {
 		return fmt.Errorf("detach: %w", err)
 	}
 	return write(io.out, fmt.Sprintf("ok: tier %s, %d programs were loaded, attached and removed; %d rules compiled, %s\n",
-		tier, n, len(p.Set.Rules)+len(p.Set.Confine), snapshot.Source))
+		tier, n, rules, snapshot.Source))
 }
 
 // loadKernel loads and attaches the kernel side.

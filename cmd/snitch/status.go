@@ -166,6 +166,9 @@ func formatStatus(st control.Status) string {
 func policyLines(line func(name, format string, args ...any), p control.Policy) {
 	line("rules", "%s and %s from %s, revision %s", text.Plural(uint64(p.Rules), "rule"), text.Plural(uint64(p.Confine), "confinement"), p.Source, p.Revision)
 	line("decisions", "%d by OPA, %d from the cache, %d errors, %d waiting, %d never decided", p.Evaluated, p.CacheHits, p.Errors, p.Waiting, p.Undecided)
+	for _, problem := range p.Degraded {
+		line("", "CUSTOM RULES DO NOT ANSWER: %s", problem)
+	}
 	if p.Error == "" {
 		return
 	}

@@ -14,12 +14,13 @@ type Kind string
 
 // The kinds of helpers.
 const (
-	ReverseDNS Kind = "reverse-dns" // looks up the names of addresses, labelled as a last resort
-	Notify     Kind = "notify"      // shows notifications on one user's desktop, as that user
+	ReverseDNS  Kind = "reverse-dns"  // looks up the names of addresses, labelled as a last resort
+	Notify      Kind = "notify"       // shows notifications on one user's desktop, as that user
+	CustomRules Kind = "custom-rules" // evaluates people's own Rego
 )
 
 // Kinds lists every kind of helper.
-func Kinds() []Kind { return []Kind{ReverseDNS, Notify} }
+func Kinds() []Kind { return []Kind{ReverseDNS, Notify, CustomRules} }
 
 // perUser says that a helper of this kind runs as a user who is logged in and
 // not as the one of Config.

@@ -125,6 +125,7 @@ type Policy struct {
 	Confine   int       `json:"confine"`
 	LastGood  bool      `json:"last_good"`          // the source does not load: the kept set is used
 	Error     string    `json:"error,omitempty"`    // why the source does not load, file:line:col, a line each
+	Packages  int       `json:"packages"`           // of custom Rego
 	Degraded  []string  `json:"degraded,omitempty"` // custom packages that do not answer
 	Evaluated uint64    `json:"evaluated"`          // decisions made by OPA
 	Errors    uint64    `json:"errors"`             // of these, that fell back
