@@ -36,6 +36,7 @@ func newPolicy(io stdio) *cobra.Command {
 }
 
 // policyCommands are the children of `snitch policy`, one file each.
-func policyCommands(_ stdio) []*cobra.Command {
-	return []*cobra.Command{}
+func policyCommands(io stdio) []*cobra.Command {
+	return []*cobra.Command{newPolicyTest(io), newPolicyCheck(io), newPolicyFmt(io), newPolicyExplain(io),
+		newPolicySchema(io), newPolicyExport(io), newPolicyImport(io)}
 }

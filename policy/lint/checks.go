@@ -18,6 +18,7 @@ const (
 	CheckUnusedList    = "unused-list"
 	CheckUserSpace     = "user-space"
 	CheckReason        = "no-reason"
+	CheckDoubtful      = "doubtful"
 	CheckUnknownRule   = "unknown-rule"
 	CheckUntested      = "untested"
 )
@@ -38,6 +39,7 @@ func Catalogue() []report.Check {
 		{ID: CheckDuplicate, Short: "An item that another one of its list covers"},
 		{ID: CheckUnusedList, Short: "A list that no rule names"},
 		{ID: CheckUserSpace, Short: "A rule that the kernel's tables cannot decide alone"},
+		{ID: CheckDoubtful, Short: "Something that the reader of the files wonders about"},
 		{ID: CheckReason, Short: "A rule without a reason"},
 		{ID: CheckUnknownRule, Short: "A test that expects a rule which does not exist"},
 		{ID: CheckUntested, Short: "A rule that no test expects"},

@@ -16,15 +16,7 @@ type Config struct {
 	// Expectations are the rule ids that the tests name, with the place where
 	// they do; nil: tests are not looked at.
 	Expectations map[string]rule.Position
-	// UserSpace says why the kernel's tables cannot decide rules alone, by rule.
-	UserSpace []Reason
-}
-
-// Reason is why a rule needs user space.
-type Reason struct {
-	Rule string
-	Why  string
-	Pos  rule.Position
+	Warnings     []rule.Error // of the reader
 }
 
 // Check looks through a set. The findings are sorted by place.
@@ -38,7 +30,10 @@ func Check(set *rule.Set, cfg Config) []report.Finding {
 	}
 	c.outvoted()
 	c.lists()
-	c.userSpace(cfg.UserSpace)
+	c.userSpace()
+	for _, w := range cfg.Warnings {
+		c.say(report.Warning, CheckDoubtful, "", w.Pos, "%s", w.Msg)
+	}
 	c.tests(cfg.Expectations)
 	report.Sort(c.findings)
 	return c.findings

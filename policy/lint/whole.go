@@ -6,6 +6,7 @@ import (
 
 	"snitch/policy/report"
 	"snitch/policy/rule"
+	"snitch/policy/table"
 )
 
 // lists looks for lists that nothing names. Custom modules may read any.
@@ -39,9 +40,22 @@ func (c *checker) lists() {
 	}
 }
 
-func (c *checker) userSpace(reasons []Reason) {
-	for _, r := range reasons {
-		c.say(report.Info, CheckUserSpace, r.Rule, r.Pos, "rule %s is decided in user space on the first packet: %s", r.Rule, r.Why)
+// userSpace names what the kernel asks about.
+func (c *checker) userSpace() {
+	for _, residual := range table.Residuals(c.set) {
+		for _, reason := range residual.Reasons {
+			what, pos := "custom Rego", residual.Pos
+			if residual.ID != "" {
+				what = residual.ID
+			}
+			if r := c.set.Rule(residual.ID); r != nil {
+				pos = r.At(reason.Key)
+			}
+			if reason.Key != "" {
+				what += ", " + reason.Key
+			}
+			c.say(report.Info, CheckUserSpace, residual.ID, pos, "%s: decided in user space: %s", what, reason.Why)
+		}
 	}
 }
 
