@@ -46,8 +46,8 @@ func lacksError(err error, hint string) error {
 // errAnswerNo ends a command whose output already said "no".
 var errAnswerNo = errors.New("the answer is no")
 
-// report shows err to a person and maps it to an exit code, once.
-func report(stderr io.Writer, err error) int {
+// conclude shows err to a person and maps it to an exit code, once.
+func conclude(stderr io.Writer, err error) int {
 	var p *problem
 	switch {
 	case err == nil:

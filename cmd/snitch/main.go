@@ -35,7 +35,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	context.AfterFunc(ctx, func() { time.AfterFunc(secondSignal, stop) })
 	root := newRoot(stdio{in: stdin, out: stdout, err: stderr})
 	root.SetArgs(args)
-	return report(stderr, root.ExecuteContext(ctx))
+	return conclude(stderr, root.ExecuteContext(ctx))
 }
 
 // stdio are the streams of one command.
