@@ -16,7 +16,11 @@ const workerEnv = "SNITCH_TEST_CUSTOM_WORKER"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(workerEnv) != "" {
-		if err := Work(context.Background(), os.Stdin, os.Stdout); err != nil {
+		work := Work
+		if raceDetector {
+			work = Serve
+		}
+		if err := work(context.Background(), os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
