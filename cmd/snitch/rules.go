@@ -139,11 +139,6 @@ func (d *daemon) policyUsed(p *policy.Policy) {
 	}
 }
 
-// raise brings an alert that no connection led to into the record.
-func (d *daemon) raise(a event.Alert) {
-	d.store.Append(store.Batch{Time: a.Last, Alerts: []event.Alert{a}})
-}
-
 // setAlerts records what a person did about alerts.
 func (d *daemon) setAlerts(ctx context.Context, ids []int64, state event.AlertState) error {
 	for _, id := range ids {

@@ -170,7 +170,7 @@ func (d *daemon) publish(b monitor.Batch) {
 	out := d.engine.Batch(context.Background(), b.Connections)
 	rows := append(b.Connections, out.Late...)
 	slices.SortFunc(rows, byAge)
-	record := store.Batch{Time: b.Time, Connections: rows, Execs: b.Execs, Losses: b.Losses, Alerts: out.Alerts, Rules: out.Counts}
+	record := store.Batch{Time: b.Time, Connections: rows, Execs: b.Execs, Losses: b.Losses, Alerts: append(out.Alerts, lossAlerts(b.Losses)...), Rules: out.Counts}
 	if !record.Empty() {
 		d.store.Append(record)
 		d.hub.Publish(rows)
