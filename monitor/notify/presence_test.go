@@ -152,9 +152,13 @@ func FuzzSession(f *testing.F) {
 func FuzzSaid(f *testing.F) {
 	f.Add([]byte(`{"event":"action","key":4,"action":"why"}`))
 	f.Add([]byte(`{"event":"shown","key":4} {}`))
-	f.Fuzz(func(_ *testing.T, line []byte) {
+	f.Fuzz(func(t *testing.T, line []byte) {
 		var s said
-		_ = decodeLine(line, &s)
-		parseWant(s.Action)
+		if decodeLine(line, &s) != nil {
+			return
+		}
+		if want := parseWant(s.Action); want != WantInvalid && want != WantDetails && want != WantWhy {
+			t.Errorf("%q wants %d", line, want)
+		}
 	})
 }

@@ -120,10 +120,10 @@ func (d *dpkg) claims(_ context.Context, path string) ([]claim, error) {
 
 // digest returns the MD5 that a package has of a path, nil for none.
 func (d *dpkg) digest(stem, path string) (digest []byte, err error) {
-	base := []byte(path[strings.LastIndexByte(path, '/'):])
+	base := []byte(path[strings.LastIndexByte(path, '/')+1:])
 	err = eachLineOf(d.path("info", stem+".md5sums"), func(line []byte) (bool, error) {
 		sum, file, ok := bytes.Cut(line, []byte("  "))
-		if !ok || !bytes.HasSuffix(file, base[1:]) || d.alias.canonical("/"+string(file)) != path {
+		if !ok || !bytes.HasSuffix(file, base) || d.alias.canonical("/"+string(file)) != path {
 			return true, nil
 		}
 		if digest, err = hex.DecodeString(string(sum)); err != nil || len(digest) != md5Size {
