@@ -59,7 +59,7 @@ func FuzzDpkg(f *testing.F) {
 			return
 		}
 		found, err := d.claims(context.Background(), path)
-		if err == nil && len(found) > 0 && !strings.Contains(list, filepath.Base(path)) {
+		if err == nil && len(found) > 0 && divert == "" && !strings.Contains(list, filepath.Base(path)) {
 			t.Errorf("%q is claimed by a list without it: %q", path, list)
 		}
 	})
