@@ -28,6 +28,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"snitch": main,
 		"talk":   func() { os.Exit(talk(os.Args[1:])) },
+		"dial":   func() { os.Exit(dial(os.Args[1:])) },
 	})
 }
 
@@ -216,6 +217,15 @@ func hostile(ts *testscript.TestScript, _ bool, args []string) {
 // groupVariable names the cgroup that talk joins.
 const groupVariable = "TALK_CGROUP"
 
+// joinGroup joins the cgroup that the environment names.
+func joinGroup() error {
+	group := os.Getenv(groupVariable)
+	if group == "" {
+		return nil
+	}
+	return os.WriteFile(filepath.Join(group, "cgroup.procs"), []byte("0"), 0)
+}
+
 // talk moves an exact number of bytes over loopback TCP and tells where: talk
 // SENT RECEIVED.
 func talk(args []string) int {
@@ -224,11 +234,9 @@ func talk(args []string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return exitUsage
 	}
-	if group := os.Getenv(groupVariable); group != "" {
-		if err := os.WriteFile(filepath.Join(group, "cgroup.procs"), []byte("0"), 0); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return exitNo
-		}
+	if err := joinGroup(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitNo
 	}
 	port, err := exchange(sent, received)
 	if err != nil {
