@@ -94,8 +94,7 @@ func needsQuotes(s string) bool {
 	case "y", "n", "yes", "no", "on", "off", "true", "false", "null", "~":
 		return true
 	}
-	return strings.IndexAny(s, "*@!&%`#|>'\"") == 0 || strings.ContainsAny(s, ",[]{}\n") ||
-		strings.Contains(s, ": ") || strings.Contains(s, " #")
+	return strings.IndexAny(s, "*@!&%`#|>'\"") == 0 || strings.ContainsAny(s, ":,[]{}\n") || strings.Contains(s, " #")
 }
 
 // numberNode writes digits as a number, anything else as a text.

@@ -59,8 +59,11 @@ type collector struct {
 // errors found late (of lists, of duplicates) still take their sorted place.
 const maxCollected = 20 * maxErrors
 
+// full reports whether another error would only be counted.
+func (c *collector) full() bool { return len(c.errors) >= maxCollected }
+
 func (c *collector) error(pos Position, format string, args ...any) {
-	if len(c.errors) >= maxCollected {
+	if c.full() {
 		c.dropped++
 		return
 	}

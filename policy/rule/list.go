@@ -4,7 +4,6 @@ import (
 	"iter"
 	"net/netip"
 	"slices"
-	"strings"
 )
 
 // List is a named list of hosts, immutable and made for millions of names: it
@@ -102,18 +101,4 @@ func disjoint(nets []netip.Prefix) []netip.Prefix {
 		}
 	}
 	return slices.Clip(out)
-}
-
-// compareHosts orders hosts: networks by address, then names by text.
-func compareHosts(a, b Host) int {
-	if c := strings.Compare(a.Name, b.Name); c != 0 {
-		return c
-	}
-	if c := int(a.Kind) - int(b.Kind); c != 0 {
-		return c
-	}
-	if c := a.Net.Addr().Compare(b.Net.Addr()); c != 0 {
-		return c
-	}
-	return a.Net.Bits() - b.Net.Bits()
 }

@@ -17,7 +17,8 @@ import (
 type reader struct {
 	*collector
 	file  string
-	lines [][]byte // of the source, for columns in bytes
+	lines [][]byte      // of the source
+	wide  map[int][]int // of lines that are not ASCII: where each 64th character begins, in bytes
 	// path names the key that is being read, from the rule or case on; where
 	// remembers the positions of a rule's keys by path, nil outside of one.
 	path  string
@@ -36,15 +37,24 @@ type listRef struct {
 func (r *reader) pos(n *yaml.Node) Position { return r.at(n.Line, n.Column) }
 
 func (r *reader) at(line, char int) Position {
-	col := char
-	if line >= 1 && line <= len(r.lines) {
-		text := r.lines[line-1]
-		for i := 1; i < char && len(text) > 0; i++ {
-			_, size := utf8.DecodeRune(text)
-			text, col = text[size:], col+size-1
-		}
+	return Position{File: r.file, Line: line, Col: r.byteColumn(line, char)}
+}
+
+// stride is how many characters lie between the marks of a wide line: with
+// them, a position costs the same in a line of a million characters.
+const stride = 64
+
+func (r *reader) byteColumn(line, char int) int {
+	marks, ok := r.wide[line]
+	if !ok || char < 1 || (char-1)/stride >= len(marks) {
+		return char
 	}
-	return Position{File: r.file, Line: line, Col: col}
+	at := marks[(char-1)/stride]
+	for range (char - 1) % stride {
+		_, size := utf8.DecodeRune(r.lines[line-1][at:])
+		at += size
+	}
+	return at + 1
 }
 
 // fail reports an error at a node.
@@ -85,8 +95,14 @@ func (r *reader) decodeText(src []byte) ([]byte, bool) {
 		r.error(r.at(1, 1), "the file is UTF-16: save it as UTF-8")
 		return nil, false
 	}
+	r.wide = make(map[int][]int)
 	for i, line := range r.lines {
-		for col := 0; col < len(line); {
+		var marks []int
+		chars := 0
+		for col := 0; col < len(line); chars++ {
+			if chars%stride == 0 {
+				marks = append(marks, col)
+			}
 			c, size := utf8.DecodeRune(line[col:])
 			at := Position{File: r.file, Line: i + 1, Col: col + 1}
 			if c == utf8.RuneError && size == 1 {
@@ -98,6 +114,9 @@ func (r *reader) decodeText(src []byte) ([]byte, bool) {
 				return nil, false
 			}
 			col += size
+		}
+		if chars < len(line) {
+			r.wide[i+1] = marks
 		}
 	}
 	return src, true

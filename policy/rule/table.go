@@ -168,6 +168,10 @@ func (t *table[T]) readKey(r *reader, name, val *yaml.Node, into *T, seen map[st
 	}
 	seen[name.Value] = name
 	k := t.find(name.Value)
+	if k == nil && r.full() { // a hint costs more than it is worth now
+		r.dropped++
+		return
+	}
 	if k == nil {
 		r.fail(name, "unknown key %q in %s: %s", clip(name.Value), t.what, t.hint(name.Value))
 		return
