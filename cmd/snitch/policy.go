@@ -38,5 +38,5 @@ func newPolicy(io stdio) *cobra.Command {
 // policyCommands are the children of `snitch policy`, one file each.
 func policyCommands(io stdio) []*cobra.Command {
 	return []*cobra.Command{newPolicyTest(io), newPolicyCheck(io), newPolicyFmt(io), newPolicyExplain(io),
-		newPolicySchema(io), newPolicyExport(io), newPolicyImport(io)}
+		newPolicySchema(io), newPolicyExport(io), newPolicyImport(io), newPolicyReplay(io), newPolicyDiff(io), newPolicyLearn(io)}
 }

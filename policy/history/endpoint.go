@@ -118,6 +118,9 @@ func (t target) String() string {
 	case rule.HostName:
 		return t.host.Name
 	case rule.HostNet:
+		if t.host.Net.IsSingleIP() {
+			return t.host.Net.Addr().String()
+		}
 		return t.host.Net.String()
 	default:
 		return t.scope.String()

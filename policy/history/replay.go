@@ -57,6 +57,14 @@ type Report struct {
 // Differs reports whether an action is another one.
 func (r *Report) Differs() bool { return len(r.Denied)+len(r.Alerting)+len(r.Allowed) > 0 }
 
+// Total adds groups up.
+func Total(groups []Group) (s Sums) {
+	for i := range groups {
+		s.merge(groups[i].Sums)
+	}
+	return s
+}
+
 // Of returns the sums of one cause.
 func (r *Report) Of(cause Cause) Sums {
 	for _, u := range r.Undecidable {
