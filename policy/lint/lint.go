@@ -54,7 +54,7 @@ func (c *checker) say(level report.Level, check, id string, pos rule.Position, f
 
 func (c *checker) rule(r *rule.Rule) {
 	if expired(r.Expires, c.now) {
-		c.say(report.Warning, CheckExpired, r.ID, r.Pos, "rule %s expired at %s", r.ID, r.Expires.Format(time.RFC3339))
+		c.say(report.Warning, CheckExpired, r.ID, r.At("expires"), "rule %s expired at %s", r.ID, r.Expires.Format(time.RFC3339))
 	}
 	if r.Reason == "" {
 		c.say(report.Info, CheckReason, r.ID, r.Pos, "rule %s has no reason: who reads the alert will ask for one", r.ID)
@@ -78,12 +78,12 @@ func (c *checker) rule(r *rule.Rule) {
 
 func (c *checker) exceptions(r *rule.Rule) {
 	for i := range r.Except {
-		e := &r.Except[i]
+		e, pos := &r.Except[i], r.At(fmt.Sprintf("except[%d]", i))
 		switch why := neverMatches(e, c.set.Lists); {
 		case why != "":
-			c.say(report.Warning, CheckIdleExcept, r.ID, r.Pos, "exception %d of rule %s never applies: %s", i+1, r.ID, why)
+			c.say(report.Warning, CheckIdleExcept, r.ID, pos, "exception %d of rule %s never applies: %s", i+1, r.ID, why)
 		case !matchesMeet(&r.Match, e):
-			c.say(report.Warning, CheckIdleExcept, r.ID, r.Pos, "exception %d of rule %s never applies: the rule matches nothing that it names", i+1, r.ID)
+			c.say(report.Warning, CheckIdleExcept, r.ID, pos, "exception %d of rule %s never applies: the rule matches nothing that it names", i+1, r.ID)
 		}
 	}
 }
@@ -94,7 +94,7 @@ func (c *checker) allow(r *rule.Rule) {
 		return
 	}
 	if r.Mode == event.ModeAudit {
-		c.say(report.Warning, CheckAuditAllow, r.ID, r.Pos, "rule %s never allows anything: a rule of mode audit does not vote", r.ID)
+		c.say(report.Warning, CheckAuditAllow, r.ID, r.At("mode"), "rule %s never allows anything: a rule of mode audit does not vote", r.ID)
 		return
 	}
 	everything := world{lists: c.set.Lists, trusted: true}
@@ -116,7 +116,7 @@ func (c *checker) globs(r *rule.Rule) {
 	}
 	for _, e := range p.Exe {
 		if e.Text == "**" || e.Text == "/**" {
-			c.say(report.Warning, CheckWideGlob, r.ID, r.Pos, "rule %s: every program matches process.exe %s; without the key the rule says the same", r.ID, e.Text)
+			c.say(report.Warning, CheckWideGlob, r.ID, r.At("process.exe"), "rule %s: every program matches process.exe %s; without the key the rule says the same", r.ID, e.Text)
 		}
 	}
 }
@@ -130,7 +130,7 @@ func (c *checker) nameScope(r *rule.Rule) {
 	}
 	for _, h := range to.Host {
 		if h.Kind == rule.HostName || h.Kind == rule.HostBelow || h.Kind == rule.HostSuffix {
-			c.say(report.Warning, CheckNameScope, r.ID, r.Pos, "rule %s allows %s with scope %s only: both must hold for one connection", r.ID, h.Name, to.Scope[0])
+			c.say(report.Warning, CheckNameScope, r.ID, r.At("to.scope"), "rule %s allows %s with scope %s only: both must hold for one connection", r.ID, h.Name, to.Scope[0])
 			return
 		}
 	}
@@ -171,15 +171,15 @@ func (c *checker) duplicates(r *rule.Rule) {
 			continue
 		}
 		if i, j := covered(e.Host, func(a, b rule.Host) bool { return hostInside(a, b, w, w) }); i >= 0 {
-			c.say(report.Info, CheckDuplicate, r.ID, r.Pos, "rule %s: %s.host %s is covered by %s", r.ID, path, hostText(e.Host[i]), hostText(e.Host[j]))
+			c.say(report.Info, CheckDuplicate, r.ID, r.At(path+".host"), "rule %s: %s.host %s is covered by %s", r.ID, path, e.Host[i], e.Host[j])
 		}
 		if i, j := covered(portSpans(e.Port), func(a, b span) bool { return b.first <= a.first && a.last <= b.last }); i >= 0 {
-			c.say(report.Info, CheckDuplicate, r.ID, r.Pos, "rule %s: %s.port %s is covered by %s", r.ID, path, portSpans(e.Port)[i], portSpans(e.Port)[j])
+			c.say(report.Info, CheckDuplicate, r.ID, r.At(path+".port"), "rule %s: %s.port %s is covered by %s", r.ID, path, e.Port[i], e.Port[j])
 		}
 	}
 	if p := r.Match.Process; p != nil {
 		if i, j := covered(p.Exe, globInside); i >= 0 {
-			c.say(report.Info, CheckDuplicate, r.ID, r.Pos, "rule %s: process.exe %s is covered by %s", r.ID, p.Exe[i].Text, p.Exe[j].Text)
+			c.say(report.Info, CheckDuplicate, r.ID, r.At("process.exe"), "rule %s: process.exe %s is covered by %s", r.ID, p.Exe[i].Text, p.Exe[j].Text)
 		}
 	}
 }
@@ -200,29 +200,4 @@ func covered[T any](items []T, inside func(a, b T) bool) (i, j int) {
 		}
 	}
 	return -1, -1
-}
-
-func (s span) String() string {
-	if s.first == s.last {
-		return fmt.Sprint(s.first)
-	}
-	return fmt.Sprintf("%d-%d", s.first, s.last)
-}
-
-func hostText(h rule.Host) string {
-	switch h.Kind {
-	case rule.HostBelow:
-		return "*." + h.Name
-	case rule.HostSuffix:
-		return "." + h.Name
-	case rule.HostNet:
-		if h.Net.IsSingleIP() {
-			return h.Net.Addr().String()
-		}
-		return h.Net.String()
-	case rule.HostList:
-		return "@" + h.Name
-	case rule.HostName, rule.HostInvalid:
-	}
-	return h.Name
 }

@@ -19,7 +19,7 @@ type part struct {
 func processParts(a, b *rule.ProcessMatch) []part {
 	return []part{
 		exePart(a, b),
-		compare(a.Kind, b.Kind, same[event.ExecutableKind], same[event.ExecutableKind]),
+		compare(kinds(a), b.Kind, same[event.ExecutableKind], same[event.ExecutableKind]),
 		compare(a.SHA256, b.SHA256, same[event.Digest], same[event.Digest]),
 		globPart(a.Name, b.Name), globPart(a.Script, b.Script),
 		compare(a.ScriptSHA256, b.ScriptSHA256, same[event.Digest], same[event.Digest]),
@@ -62,6 +62,14 @@ func exePart(a, b *rule.ProcessMatch) part {
 		p.inside = false
 	}
 	return p
+}
+
+// kinds are those that a subject of p has: host paths alone are files.
+func kinds(p *rule.ProcessMatch) []event.ExecutableKind {
+	if len(p.Kind) > 0 || len(p.Exe) == 0 || slices.ContainsFunc(p.Exe, func(e rule.Pattern) bool { return !hostPath(e) }) {
+		return p.Kind
+	}
+	return []event.ExecutableKind{event.ExecutableFile}
 }
 
 func hostPath(p rule.Pattern) bool { return strings.HasPrefix(p.Text, "/") }

@@ -86,7 +86,7 @@ func weaken(m rule.Match, n int) rule.Match {
 // TestSuperfluousChangesNothing removes what is called dead, redundant or
 // shadowed, and wants every action to stay.
 func TestSuperfluousChangesNothing(t *testing.T) {
-	sets, facts := 1200, 40
+	sets, facts := 800, 40
 	if testing.Short() {
 		sets = 400
 	}
