@@ -46,6 +46,10 @@ func (m Match) Len() int { return len(m.conds) }
 // Key is the key of condition i.
 func (m Match) Key(i int) string { return m.conds[i].key }
 
+// Level says whose fact condition i is about: 0 the process, 1 its parent, and
+// so on. It means nothing for conditions on the connection.
+func (m Match) Level(i int) int { return m.conds[i].level }
+
 // State holds condition i against f.
 func (m Match) State(i int, f *rule.Facts) State { return m.conds[i].test.state(f, m.conds[i].level) }
 
