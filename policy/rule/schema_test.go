@@ -3,6 +3,7 @@ package rule_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
 
+	"snitch/policy/rego/custom"
 	"snitch/policy/rule"
 	"snitch/policy/rule/ruletest"
 )
@@ -144,5 +146,41 @@ func TestSchemaRefusesWhatTheReaderRefuses(t *testing.T) {
 	}
 	if found != len(schemaErrors) {
 		t.Errorf("found %d of %d files", found, len(schemaErrors))
+	}
+}
+
+// TestFactsAreTheInput holds that a case of a test names facts by the key paths
+// that custom Rego sees: one schema, not two.
+func TestFactsAreTheInput(t *testing.T) {
+	type object struct {
+		Ref         string            `json:"$ref"`
+		Properties  map[string]object `json:"properties"`
+		Defs        map[string]object `json:"$defs"`
+		Definitions map[string]object `json:"definitions"`
+	}
+	var input, tests object
+	if err := errors.Join(json.Unmarshal(custom.Schema, &input), json.Unmarshal(rule.TestSchema(), &tests)); err != nil {
+		t.Fatal(err)
+	}
+	part := func(name string) map[string]object {
+		o := input.Properties[name]
+		if ref, ok := strings.CutPrefix(o.Ref, "#/definitions/"); ok {
+			o = input.Definitions[ref]
+		}
+		return o.Properties
+	}
+	for where, keys := range map[string][2]map[string]object{
+		"process": {tests.Defs["subject"].Properties, part("process")},
+		"to":      {tests.Defs["end"].Properties, part("to")},
+		"when":    {tests.Defs["when"].Properties, input.Properties},
+	} {
+		if len(keys[0]) < 4 {
+			t.Errorf("%s: only %d keys found", where, len(keys[0]))
+		}
+		for key := range keys[0] {
+			if _, ok := keys[1][key]; !ok {
+				t.Errorf("%s.%s is a fact of tests that custom Rego does not see", where, key)
+			}
+		}
 	}
 }
