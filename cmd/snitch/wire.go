@@ -21,6 +21,7 @@ import (
 	"snitch/monitor/digest"
 	"snitch/monitor/dns"
 	"snitch/monitor/event"
+	"snitch/monitor/notify"
 	"snitch/monitor/process"
 	"snitch/monitor/store"
 	"snitch/policy"
@@ -40,6 +41,7 @@ type daemon struct {
 	hasher   *digest.Hasher
 	table    *process.Table
 	names    *dns.Names
+	notifier *notify.Notifier // nil: off
 	store    *store.Store
 	engine   *policy.Engine
 	manager  *policy.Manager
@@ -60,7 +62,7 @@ func assemble(ctx context.Context, cfg config.Config, state *stateDir, log *slog
 			d = nil
 		}
 	}()
-	for _, open := range []func(context.Context) error{d.openBroker, d.openKernel, d.seal, d.openStore, d.openPolicy, d.openFacts, d.openControl} {
+	for _, open := range []func(context.Context) error{d.openBroker, d.openNotifier, d.openKernel, d.seal, d.openStore, d.openPolicy, d.openFacts, d.openControl} {
 		if err := open(ctx); err != nil {
 			return d, err
 		}
@@ -113,7 +115,7 @@ func (d *daemon) openStore(ctx context.Context) error {
 	}
 	s, err := store.Open(ctx, store.Config{Dir: d.state.path, Interval: d.cfg.Interval, MaxAge: d.cfg.Retention.Age, MaxBytes: d.cfg.Retention.Size,
 		Group: d.state.gid, Run: store.Run{Version: build().Version, Tier: d.kernel.Tier().String(), Boot: strings.TrimSpace(string(boot))},
-		Log: d.log.With("component", "store"), Loss: d.losses.Note})
+		Log: d.log.With("component", "store"), Loss: d.losses.Note, Alerted: func(raised []event.Alert) { tell(d.notifier, raised) }})
 	switch {
 	case errors.Is(err, store.ErrLocked), errors.Is(err, store.ErrNewer), errors.Is(err, store.ErrForeign):
 		return usageError(err, "")
@@ -187,6 +189,9 @@ func (d *daemon) run(ctx context.Context, ready func()) error {
 	g.Go(func() error { return d.names.Run(rest) })
 	g.Go(func() error { return d.store.Run(rest) })
 	g.Go(func() error { return d.manager.Run(rest) })
+	if d.notifier != nil {
+		g.Go(func() error { return d.notifier.Run(rest) })
+	}
 	server := control.New(control.Config{Access: control.Access{Group: d.state.gid}, Hub: d.hub, Status: d.status, Flush: d.store.Flush,
 		Reload: d.manager.Reload, SetAlerts: d.setAlerts, Log: d.log})
 	g.Go(func() error { return server.Serve(rest, d.listener) })

@@ -1,15 +1,12 @@
 package notify
 
 import (
-	"time"
-
 	"snitch/monitor/event"
 )
 
 // Alert is one finding of policy. All strings may be hostile.
 type Alert struct {
-	ID      int64 // of the record; comes back with a Click
-	Time    time.Time
+	Event   *event.Alert // of the record, not changed; comes back with a Click; may be nil
 	Action  event.Action // ActionDeny is urgent, anything else is not
 	Rule    string       // id of the rule
 	Reason  string       // what the rule says of itself

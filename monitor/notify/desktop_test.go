@@ -16,7 +16,7 @@ import (
 )
 
 func curl(action event.Action) Alert {
-	return Alert{ID: 7, Time: time.Now(), Action: action, Rule: "new-program", Reason: "A program that was never seen", Program: "/usr/bin/curl", Peer: "example.com:443", UID: person}
+	return Alert{Event: &event.Alert{ID: 7}, Action: action, Rule: "new-program", Reason: "A program that was never seen", Program: "/usr/bin/curl", Peer: "example.com:443", UID: person}
 }
 
 func TestAlertOnADesktop(t *testing.T) {

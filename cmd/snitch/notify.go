@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+
+	"snitch/cmd/internal/broker"
+	"snitch/cmd/internal/config"
+	"snitch/monitor/event"
+	"snitch/monitor/notify"
+	"snitch/policy/rule"
+)
+
+// newNotifier makes what tells people on their desktops; nil when they do not
+// want it. rules returns the set in force, nil while there is none.
+func newNotifier(cfg config.Notify, client *broker.Client, rules func() *rule.Set, log *slog.Logger) (*notify.Notifier, error) {
+	if !cfg.Desktop {
+		return nil, nil
+	}
+	quiet, err := notify.ParseQuiet(cfg.Quiet)
+	if err != nil {
+		return nil, usageError(fmt.Errorf("configuration: notify.quiet: %w", err), "write it as 22:00-07:00")
+	}
+	return notify.New(notify.Config{Quiet: quiet}, notify.Deps{
+		Spawn: func(ctx context.Context, uid uint32) (net.Conn, error) {
+			return client.StartFor(ctx, broker.Notify, uid)
+		},
+		Answer: func(_ context.Context, c notify.Click) (notify.Text, error) {
+			if c.Want == notify.WantWhy {
+				return whyAlert(rules(), c.Alert.Event), nil
+			}
+			return notify.Text{Title: "Details of alert " + fmt.Sprint(c.Alert.Event.ID), Body: alertDetails(c.Alert.Event)}, nil
+		},
+		Log: log.With("component", "notify"),
+	}), nil
+}
+
+// openNotifier prepares notifications; they begin with run.
+func (d *daemon) openNotifier(context.Context) (err error) {
+	d.notifier, err = newNotifier(d.cfg.Notify, d.broker, d.rules, d.log)
+	return err
+}
+
+// rules are those in force, nil while there are none.
+func (d *daemon) rules() *rule.Set {
+	if p := d.engine.Policy(); p != nil {
+		return p.Set
+	}
+	return nil
+}
+
+// tell brings alerts that became new to the desktops. It never waits.
+func tell(n *notify.Notifier, raised []event.Alert) {
+	if n == nil {
+		return
+	}
+	for i := range raised {
+		a := raised[i]
+		switch a.Kind {
+		case event.AlertRule, event.AlertNovelty:
+			n.Alert(notify.Alert{Event: &a, Action: actionOf(a.Action), Rule: a.Rule, Reason: a.Reason, Program: a.Exe, Peer: alertPeer(&a), UID: a.UID})
+		case event.AlertConfig:
+			n.Trouble(notify.Trouble{Key: a.Rule, Title: "The rules do not load: the last good ones hold", Text: a.Reason})
+		default:
+			n.Trouble(notify.Trouble{Key: a.Rule, Title: "snitch does not work as it should", Text: a.Reason})
+		}
+	}
+}
+
+func actionOf(s string) event.Action {
+	if s == event.ActionDeny.String() {
+		return event.ActionDeny
+	}
+	return event.ActionAlert
+}
+
+// alertPeer is the other end, by name when it has one.
+func alertPeer(a *event.Alert) string {
+	if a.Domain == "" {
+		return a.Peer
+	}
+	if i := strings.LastIndexByte(a.Peer, ':'); i >= 0 {
+		return a.Domain + a.Peer[i:]
+	}
+	return a.Domain
+}
+
+// alertDetails are all facts of an alert, a line each.
+func alertDetails(a *event.Alert) string {
+	var b strings.Builder
+	for _, fact := range []struct{ name, value string }{
+		{"Program", viewOf(a.ExeView, a.Exe)}, {"SHA-256", a.SHA256}, {"Command", a.Cmdline}, {"Started by", viewOf(a.ParentView, a.ParentExe)},
+		{"User", fmt.Sprintf("%s (%d)", a.User, a.UID)}, {"Process", fmt.Sprint(a.PID)}, {"Connection", strings.TrimSpace(a.Direction + " " + a.Proto + " " + a.Peer)},
+		{"Name", a.Domain}, {"Rule", a.Rule}, {"First", a.First.Local().Format("2006-01-02 15:04:05")},
+	} {
+		if fact.value != "" {
+			fmt.Fprintf(&b, "%s: %s\n", fact.name, lineOf(fact.value))
+		}
+	}
+	fmt.Fprintf(&b, "More: snitch alerts; snitch alerts ack %d", a.ID)
+	return b.String()
+}
+
+func viewOf(view, path string) string {
+	if view == "" || path == "" {
+		return path
+	}
+	return view + ":" + path
+}
+
+// lineOf keeps hostile text from adding lines that look like facts.
+func lineOf(s string) string { return strings.NewReplacer("\n", `\n`, "\r", `\r`).Replace(s) }
+
+// whyAlert says which rule decided, where it stands and what it wants.
+func whyAlert(set *rule.Set, a *event.Alert) notify.Text {
+	verb := map[event.Action]string{event.ActionDeny: "denies this", event.ActionAlert: "wants you to know"}[actionOf(a.Action)]
+	lines := []string{}
+	if a.Reason != "" {
+		lines = append(lines, lineOf(a.Reason))
+	}
+	var pos *rule.Position
+	if set != nil {
+		if r := set.Rule(a.Rule); r != nil {
+			pos = &r.Pos
+		} else if c := set.Confined(a.Rule); c != nil {
+			pos = &c.Pos
+			lines = append(lines, "The program is confined: no allow rule grants it this connection.")
+		}
+	}
+	switch {
+	case pos != nil:
+		lines = append(lines, fmt.Sprintf("It stands in %s:%d.", pos.File, pos.Line))
+	case a.Rule == "":
+		lines = append(lines, "No rule speaks of this connection: that is an alert.")
+	case set != nil:
+		lines = append(lines, "It is not in the rules that hold now.")
+	}
+	lines = append(lines, "All conditions: snitch policy explain --last")
+	title := "Why? Rule " + a.Rule + " " + verb
+	if a.Rule == "" {
+		title = "Why? No rule matched"
+	}
+	return notify.Text{Title: title, Body: strings.Join(lines, "\n")}
+}
