@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -140,24 +139,17 @@ func defaultRules() string {
 	return config.DefaultRules
 }
 
-// hasRules looks for a file that says so of itself: a working directory may hold
-// any YAML.
+// hasRules looks for a file in dir itself that says so: a working directory may
+// hold any YAML, and the top of a repository is not a directory of rules.
 func hasRules(dir string) bool {
-	found := errors.New("found")
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return nil // what cannot be read has no rules
-		case d.IsDir() && path != dir && (strings.HasPrefix(d.Name(), ".") || strings.Count(path, string(filepath.Separator)) > 2):
-			return fs.SkipDir
-		case !d.Type().IsRegular() || filepath.Ext(path) != ".yaml" && filepath.Ext(path) != ".yml":
-			return nil
-		case speaksOfRules(path):
-			return found
-		}
-		return nil
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return false // what cannot be read has no rules
+	}
+	return slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		ext := filepath.Ext(e.Name())
+		return e.Type().IsRegular() && (ext == ".yaml" || ext == ".yml") && !strings.HasPrefix(e.Name(), ".") && speaksOfRules(filepath.Join(dir, e.Name()))
 	})
-	return errors.Is(err, found)
 }
 
 // speaksOfRules reports whether a YAML file has a line that begins rules or
