@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"snitch/cmd/internal/broker"
 	"snitch/cmd/internal/config"
@@ -18,6 +19,7 @@ import (
 	"snitch/policy"
 	"snitch/policy/bundle"
 	"snitch/policy/rule"
+	"snitch/policy/suite"
 	"snitch/rules"
 )
 
@@ -85,12 +87,56 @@ func compile(ctx context.Context, s *bundle.Snapshot, cfg config.Rules, opts pol
 	if err != nil {
 		return nil, err
 	}
+	if opts.Log != nil {
+		for _, w := range loaded.Warnings {
+			opts.Log.Warn("rules are doubtful", "warning", w.Error())
+		}
+	}
+	if cfg.Test {
+		if err := testRules(ctx, loaded, opts.Log); err != nil {
+			return nil, err
+		}
+	}
 	p, err := policy.Prepare(ctx, policy.WithoutAlerts(loaded.Set, cfg.IDs()), opts)
 	if err != nil {
 		return nil, err
 	}
 	p.Snapshot = s
 	return p, nil
+}
+
+// maxFailures bounds the failed cases that an error names.
+const maxFailures = 20
+
+// testRules runs the cases beside the rules. Those of sets with custom Rego are
+// for CI: a module without bounds must not run here.
+func testRules(ctx context.Context, loaded *rule.Loaded, log *slog.Logger) error {
+	if slices.ContainsFunc(loaded.Set.Modules, func(m rule.Module) bool { return !m.Test }) {
+		if log != nil {
+			log.Warn("the tests of rules with custom Rego run in CI only", "component", "policy")
+		}
+		return nil
+	}
+	voter, err := suite.NewOPA(ctx, loaded.Set)
+	if err != nil {
+		return fmt.Errorf("test rules: %w", err)
+	}
+	r, err := suite.Run(ctx, suite.Config{Set: loaded.Set, Tests: loaded.Tests, Voter: voter, Now: time.Now()})
+	if err != nil {
+		return fmt.Errorf("test rules: %w", err)
+	}
+	if r.OK() {
+		return nil
+	}
+	lines := []string{"the rules fail their tests:"}
+	for _, f := range r.Findings() {
+		if len(lines) > maxFailures {
+			lines = append(lines, "…")
+			break
+		}
+		lines = append(lines, fmt.Sprintf("%s: %s", f.Pos, f.Message))
+	}
+	return errors.New(strings.Join(lines, "\n"))
 }
 
 // tryRules compiles the files without running anything of them, and counts rules.
