@@ -62,7 +62,7 @@ type NearMiss struct {
 	ID      string   `json:"id"`
 	Action  string   `json:"action"`
 	Mode    string   `json:"mode"`
-	Pos     string   `json:"pos"`
+	Pos     string   `json:"pos"` // of the condition, where it is known, else of the rule
 	Confine bool     `json:"confine,omitempty"`
 	Key     string   `json:"key"`   // of the condition
 	State   string   `json:"state"` // "fails" or "absent": the fact is not known
@@ -147,6 +147,7 @@ type clause struct {
 	action  event.Action
 	mode    event.Mode
 	pos     rule.Position
+	at      func(key string) rule.Position
 	confine bool
 }
 
@@ -155,12 +156,13 @@ func (c *explainer) past(at time.Time) bool { return !at.IsZero() && !c.now.Befo
 func (c *explainer) clauses(f *rule.Facts) {
 	for i := range c.set.Rules {
 		if r := &c.set.Rules[i]; !c.past(r.Expires) {
-			c.live = append(c.live, clause{c.table.Rule(i), r.ID, r.Action, r.Mode, r.Pos, false})
+			c.live = append(c.live, clause{c.table.Rule(i), r.ID, r.Action, r.Mode, r.Pos, r.At, false})
 		}
 	}
 	for i := range c.set.Confine {
 		if e := &c.set.Confine[i]; !c.past(e.Expires) {
-			c.live = append(c.live, clause{c.table.Confine(i), e.ID, event.ActionDeny, e.Mode, e.Pos, true})
+			at := func(string) rule.Position { return e.Pos }
+			c.live = append(c.live, clause{c.table.Confine(i), e.ID, event.ActionDeny, e.Mode, e.Pos, at, true})
 		}
 	}
 	c.facts = factsOf(c.set, f)

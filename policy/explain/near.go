@@ -82,6 +82,6 @@ func (s *search) miss(f *rule.Facts, n near) (NearMiss, bool) {
 		return NearMiss{}, false
 	}
 	c := n.Match.Condition(n.condition, f)
-	return NearMiss{ID: n.id, Action: n.action.String(), Mode: n.mode.String(), Pos: n.pos.String(), Confine: n.confine,
+	return NearMiss{ID: n.id, Action: n.action.String(), Mode: n.mode.String(), Pos: n.at(c.Key).String(), Confine: n.confine,
 		Key: c.Key, State: c.State.String(), Want: c.Want, Got: c.Got, Change: s.path[0]}, true
 }

@@ -20,6 +20,7 @@ type Residual struct {
 type Reason struct {
 	Key string // "to.host", "except[1].process.cmdline", "" of a module
 	Why string
+	Pos rule.Position // of the key, where it is known, else as the Residual's
 }
 
 // String is what policy check prints: file:line:col, id and reasons.
@@ -49,15 +50,16 @@ func Residuals(set *rule.Set) []Residual {
 	}
 	for i := range set.Rules {
 		r := &set.Rules[i]
-		add(r.ID, r.Pos, clauseReasons(compileRule(r, set.Lists)))
+		add(r.ID, r.Pos, clauseReasons(compileRule(r, set.Lists), r.At))
 	}
 	for i := range set.Confine {
 		c := &set.Confine[i]
-		add(c.ID, c.Pos, clauseReasons(compileConfine(c)))
+		add(c.ID, c.Pos, clauseReasons(compileConfine(c), func(string) rule.Position { return c.Pos }))
 	}
 	for _, m := range set.Modules {
 		if !m.Test {
-			add("", rule.Position{File: m.File, Line: 1, Col: 1}, []Reason{{Why: "custom Rego runs in user space, and may vote on every connection"}})
+			pos := rule.Position{File: m.File, Line: 1, Col: 1}
+			add("", pos, []Reason{{Why: "custom Rego runs in user space, and may vote on every connection", Pos: pos}})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Residual) int {
@@ -72,10 +74,13 @@ func Residuals(set *rule.Set) []Residual {
 	return out
 }
 
-func clauseReasons(c Clause) []Reason {
+func clauseReasons(c Clause, at func(key string) rule.Position) []Reason {
 	reasons := condReasons("", c.Match.conds)
 	for i, m := range c.Except {
 		reasons = append(reasons, condReasons(fmt.Sprintf("except[%d].", i), m.conds)...)
+	}
+	for i := range reasons {
+		reasons[i].Pos = at(reasons[i].Key)
 	}
 	return reasons
 }
@@ -102,7 +107,7 @@ func condReasons(prefix string, conds []cond) []Reason {
 			out = append(out, condReasons(prefix+c.key+".", withoutHead(t.conds))...)
 		}
 		if why != "" {
-			out = append(out, Reason{prefix + c.key, why})
+			out = append(out, Reason{Key: prefix + c.key, Why: why})
 		}
 	}
 	return out
