@@ -13,7 +13,7 @@ KERNELS ?= 5.10 6.1 6.12 7
 FUZZTIME ?= 5s
 
 .DEFAULT_GOAL := help
-.PHONY: build generate generate-check fmt lint run test test-short test-race test-kernel fuzz e2e bench package clean help
+.PHONY: build generate generate-check fmt lint run test test-short test-race test-kernel differential fuzz e2e bench package clean help
 
 build: ## build the static binary build/snitch
 	@mkdir -p $(BUILD)
@@ -57,6 +57,9 @@ test-race: ## the quick tests under the race detector
 test-kernel: build ## the scenario suite on 5.10, 6.1, 6.12 and the newest kernel (QEMU)
 	@tools/setup.sh test vm
 	bpf/bpftest/vm/test-kernels $(KERNELS)
+
+differential: ## OPA, the native table and the kernel's tables on 10,000,000 random connections
+	$(GO) test -count=1 -v -timeout 60m -run '^TestDifferential$$' ./policy/table -tuples 10000000
 
 fuzz: ## a short run of every fuzz target (FUZZTIME each)
 	tools/fuzz.sh $(FUZZTIME)
