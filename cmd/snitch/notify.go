@@ -64,7 +64,10 @@ func tell(n *notify.Notifier, raised []event.Alert) {
 			n.Alert(notify.Alert{Event: &a, Action: actionOf(a.Action), Rule: a.Rule, Reason: a.Reason, Program: a.Exe, Peer: alertPeer(&a), UID: a.UID})
 		case event.AlertConfig:
 			n.Trouble(notify.Trouble{Key: a.Rule, Title: "The rules do not load: the last good ones hold", Text: a.Reason})
-		default:
+		case event.AlertError:
+			if strings.HasPrefix(a.Rule, lossPrefix) {
+				continue // single facts, which the record and status count
+			}
 			n.Trouble(notify.Trouble{Key: a.Rule, Title: "snitch does not work as it should", Text: a.Reason})
 		}
 	}
