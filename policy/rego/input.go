@@ -52,17 +52,7 @@ type inputs struct {
 func (in *inputs) input(f *rule.Facts) ast.Value {
 	items := make([][2]*ast.Term, 0, 8)
 	items = append(items, ast.Item(keyProcess, in.subject(&f.Process).object))
-	if len(f.Ancestors) > 0 {
-		objects := make([]*ast.Term, len(f.Ancestors))
-		var above []*ast.Term
-		for i := range f.Ancestors {
-			s := in.subject(&f.Ancestors[i])
-			objects[i] = s.object
-			above = append(above, s.holds...)
-		}
-		items = append(items, ast.Item(keyAncestors, ast.ArrayTerm(objects...)))
-		items = set(items, keyAbove, above)
-	}
+	items = in.ancestors(items, f.Ancestors)
 	if f.Direction != 0 && in.reads["direction"] {
 		items = append(items, ast.Item(keyDirection, ast.InternedTerm(f.Direction.String())))
 	}
@@ -78,6 +68,21 @@ func (in *inputs) input(f *rule.Facts) ast.Value {
 		items = append(items, ast.Item(keyNovelty, ast.SetTerm(terms...)))
 	}
 	return ast.NewObject(items...)
+}
+
+// ancestors adds the processes above, and what holds of any of them.
+func (in *inputs) ancestors(items [][2]*ast.Term, subjects []rule.Subject) [][2]*ast.Term {
+	if len(subjects) == 0 || !in.reads["ancestors"] && !in.reads["above"] {
+		return items
+	}
+	objects := make([]*ast.Term, len(subjects))
+	var above []*ast.Term
+	for i := range subjects {
+		s := in.subject(&subjects[i])
+		objects[i] = s.object
+		above = append(above, s.holds...)
+	}
+	return set(append(items, ast.Item(keyAncestors, ast.ArrayTerm(objects...))), keyAbove, above)
 }
 
 // text adds a fact that is known.

@@ -68,8 +68,13 @@ func (m *module) reads() map[string]bool {
 	keys := map[string]bool{}
 	for _, g := range m.rules {
 		ast.WalkRefs(g.rule, func(ref ast.Ref) bool {
-			if key, ok := ref[len(ref)-1].Value.(ast.String); ok && ref[0].Equal(ast.InputRootDocument) {
-				keys[string(key)] = true
+			if !ref[0].Equal(ast.InputRootDocument) {
+				return false
+			}
+			for _, part := range ref[1:] {
+				if key, ok := part.Value.(ast.String); ok {
+					keys[string(key)] = true
+				}
 			}
 			return false
 		})

@@ -58,7 +58,7 @@ func (b *cappedBuffer) Write(p []byte) (int, error) {
 
 // spawner starts processes and keeps the last one.
 type spawner struct {
-	t     *testing.T
+	t     testing.TB
 	count int
 	last  *process
 	all   []*process

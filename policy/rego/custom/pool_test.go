@@ -3,6 +3,7 @@ package custom
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -276,5 +277,29 @@ func TestSpawnFails(t *testing.T) {
 	p.Decide(t.Context(), []Input{to(25)})
 	if tries != 2 {
 		t.Errorf("%d tries after the pause, want 2", tries)
+	}
+}
+
+// BenchmarkPool asks a worker process about one connection, and about many at
+// once.
+func BenchmarkPool(b *testing.B) {
+	for _, n := range []int{1, maxBatch} {
+		b.Run(fmt.Sprintf("batch=%d", n), func(b *testing.B) {
+			s := &spawner{t: b}
+			modules := []rule.Module{module("good.rego", good)}
+			program, err := Compile(b.Context(), modules, nil, Options{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			p := NewPool(Config{Spawn: s.spawn, Program: program, Modules: modules, Deadline: time.Second})
+			defer p.Close()
+			inputs := slices.Repeat([]Input{to(25)}, n)
+			for b.Loop() {
+				if a := p.Decide(b.Context(), inputs); len(a[0].Votes) != 1 {
+					b.Fatal(a[0])
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*n), "µs/connection")
+		})
 	}
 }
