@@ -70,7 +70,7 @@ func decidedDatabase(dir, rules string, conns []event.Connection) (err error) {
 	engine.Use(p)
 	defer engine.Close()
 	for len(conns) > 0 {
-		n := min(len(conns), 500)
+		n := min(len(conns), 4000)
 		batch := conns[:n:n]
 		conns = conns[n:]
 		for rest := batch; len(rest) > 0; { // OPA may take a part of the time only
@@ -80,6 +80,9 @@ func decidedDatabase(dir, rules string, conns []event.Connection) (err error) {
 				time.Sleep(10 * time.Millisecond)
 				rest = batch
 			}
+		}
+		if err := s.Flush(ctx); err != nil { // memory for waiting rows is bounded
+			return err
 		}
 	}
 	return s.Flush(ctx)
@@ -149,10 +152,10 @@ func machine() []event.Connection {
 	return out
 }
 
-// BenchmarkHistory replays, tries and learns from a large record: set
+// BenchmarkHistory replays and learns from a record of a million rows: set
 // SNITCH_BENCH_ROWS for another number of rows.
 func BenchmarkHistory(b *testing.B) {
-	rows := 100_000
+	rows := 1_000_000
 	if s := os.Getenv("SNITCH_BENCH_ROWS"); s != "" {
 		if _, err := fmt.Sscan(s, &rows); err != nil {
 			b.Fatal(err)

@@ -170,10 +170,33 @@ func (t *txn) referNames(c *event.Connection, r *refs) (err error) {
 	if len(names) == 0 && c.Name.Domain != "" {
 		names = []event.Name{c.Name}
 	}
-	if len(names) > 0 {
-		r.names, err = in.list(nameList(names))
-	}
+	r.names, err = t.nameList(names)
 	return err
+}
+
+// oneName is the only name of most peers.
+type oneName struct {
+	domain  string
+	source  event.NameSource
+	trusted bool
+}
+
+// nameList interns the names of a peer, a single one once per transaction.
+func (t *txn) nameList(names []event.Name) (id int64, err error) {
+	switch len(names) {
+	case 0:
+		return 0, nil
+	case 1:
+		key := oneName{names[0].Domain, names[0].Source, names[0].Trusted}
+		if id, ok := t.names[key]; ok {
+			return id, nil
+		}
+		if id, err = t.w.intern.list(nameList(names)); err == nil {
+			t.names[key] = id
+		}
+		return id, err
+	}
+	return t.w.intern.list(nameList(names))
 }
 
 // nameList is how the names of a peer are kept.

@@ -112,6 +112,7 @@ type txn struct {
 	// What was interned in this transaction, so that a row costs few look-ups.
 	processes map[*event.Process]lineage
 	actors    map[actor]actorRefs
+	names     map[oneName]int64
 	decided   event.Decision // the last one, and its numbers
 	decision  decisionRefs
 }
@@ -121,7 +122,7 @@ type txn struct {
 func (w *writer) write(work *work, now time.Time) (*txn, error) {
 	work.next = make(map[uint64]written, len(work.rows))
 	t := &txn{w: w, work: work, sums: make(sums), batch: w.batch + 1, execs: w.execs, losses: w.losses,
-		processes: make(map[*event.Process]lineage), actors: make(map[actor]actorRefs)}
+		processes: make(map[*event.Process]lineage), actors: make(map[actor]actorRefs), names: make(map[oneName]int64)}
 	err := w.c.transaction(func() error {
 		return errors.Join(t.connections(), t.seenExecs(), t.lost(), t.putExtras(), t.flushSums(), t.finish(now))
 	})
