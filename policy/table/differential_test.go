@@ -179,6 +179,18 @@ func newParties(set *rule.Set) (*parties, error) {
 		classes: table.NewKernel(set, ruletest.Epoch).Classes()}, nil
 }
 
+// withoutCmdlines is f as the kernel sees subjects: those of a class differ in
+// their command lines.
+func withoutCmdlines(f *rule.Facts) *rule.Facts {
+	g := *f
+	g.Process.Cmdline = ""
+	g.Ancestors = slices.Clone(f.Ancestors)
+	for i := range g.Ancestors {
+		g.Ancestors[i].Cmdline = ""
+	}
+	return &g
+}
+
 // agreed is what the parties say.
 type agreed struct {
 	votes rule.Votes
@@ -200,7 +212,7 @@ func (p *parties) compare(f *rule.Facts) (agreed, error) {
 			return agreed{}, fmt.Errorf("votes of %T (-) and %T (+):\n%s", p.voters[0], v, cmp.Diff(want, got))
 		}
 	}
-	class, err := p.classes.Of(f)
+	class, err := p.classes.Of(withoutCmdlines(f))
 	if err != nil {
 		return agreed{}, err
 	}

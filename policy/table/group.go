@@ -250,16 +250,10 @@ func (b *groupBuilder) entry(rules []groupRule, port uint16, known bool) Entry {
 		t.stable = t.stable && !(news && vote == unknown)
 	}
 	for i, known := range b.confine {
-		c := &b.kernel.confine[i] // in the order of ids
-		switch {
-		case known == no:
-			continue
-		case known == yes && t.confined == "":
-			t.confined = c.ID
-		case known == unknown && t.perhaps == "":
-			t.perhaps = c.ID
+		if c := &b.kernel.confine[i]; known != no {
+			t.confine(c.ID, known)
+			t.expires(c.Expires)
 		}
-		t.expires(c.Expires)
 	}
 	return t.entry()
 }

@@ -95,6 +95,16 @@ func (t *tally) vote(a event.Action, id string, known tri) {
 	}
 }
 
+// confine notes an entry. Entries come in the order of their ids.
+func (t *tally) confine(id string, known tri) {
+	switch {
+	case known == yes && t.confined == "":
+		t.confined = id
+	case known == unknown && t.perhaps == "":
+		t.perhaps = id
+	}
+}
+
 func (t *tally) expires(at time.Time) {
 	if !at.IsZero() && (t.until.IsZero() || at.Before(t.until)) {
 		t.until = at
