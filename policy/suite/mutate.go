@@ -6,7 +6,6 @@ import (
 	"maps"
 	"runtime"
 	"slices"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -103,12 +102,26 @@ func (b *bench) kills(m *Mutant, cases []tried) bool {
 	}
 	for i := range cases {
 		t := &cases[i]
-		d := b.set.Combine(m.votes(t, clause != nil && clause.Matches(&t.c.Facts)), t.now)
+		match := clause != nil && clause.Matches(&t.c.Facts)
+		if !match && !m.voted(t) {
+			continue // it is as if the rule were not there, before and after
+		}
+		d := b.set.Combine(m.votes(t, match), t.now)
 		if len(differences(&t.c.Expect, &d)) > 0 {
 			return true
 		}
 	}
 	return false
+}
+
+// voted reports whether the rule matched a case before it was changed.
+func (m *Mutant) voted(t *tried) bool {
+	ids := t.votes.Rules
+	if m.of == ofConfine {
+		ids = t.votes.Confine
+	}
+	_, there := slices.BinarySearch(ids, m.ID)
+	return there
 }
 
 // votes are those of a case when the mutant does or does not match.
@@ -124,7 +137,7 @@ func (m *Mutant) votes(t *tried, match bool) rule.Votes {
 
 // replaced is ids with or without one, sorted.
 func replaced(ids []string, id string, with bool) []string {
-	i, there := slices.BinarySearchFunc(ids, id, strings.Compare)
+	i, there := slices.BinarySearch(ids, id)
 	switch {
 	case with == there:
 		return ids
