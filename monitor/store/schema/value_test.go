@@ -85,3 +85,19 @@ func TestDims(t *testing.T) {
 		t.Errorf("service key came back as %d %d %d", f, p, n)
 	}
 }
+
+func TestName(t *testing.T) {
+	for _, c := range []struct {
+		source  string
+		trusted bool
+		domain  string
+	}{{"dns", true, "example.org"}, {"dns-other", false, "example.org"}, {"", false, "a b!"}, {"", true, ""}} {
+		source, trusted, domain, err := ToName(FromName(c.source, c.trusted, c.domain))
+		if err != nil || source != c.source || trusted != c.trusted || domain != c.domain {
+			t.Errorf("%+v came back as %q %v %q (%v)", c, source, trusted, domain, err)
+		}
+	}
+	if _, _, _, err := ToName("example.org"); err == nil {
+		t.Error("a name without a source was read")
+	}
+}
