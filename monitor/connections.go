@@ -224,11 +224,15 @@ func (t *connections) processChanged(p *event.Process) {
 }
 
 // sweep ends rows of datagrams that were idle: their peers never say goodbye.
-// Traffic that comes later begins a new row.
+// Traffic that comes later begins a new row. Rows whose facts are not complete
+// are handed over again.
 func (t *connections) sweep(now time.Time) {
 	for _, row := range t.rows {
 		if !isStream(row) && !row.ended && row.Direction != event.Listen && now.Sub(row.Last) > idleAfter {
 			t.end(row, row.Last)
+		}
+		if row.Process.Waits() {
+			t.touch(row) // who waits for its facts may run out of patience
 		}
 	}
 }
@@ -274,8 +278,8 @@ func (t *connections) finish(now time.Time, full bool) {
 	for _, row := range t.ended {
 		switch {
 		case !row.ended: // woke up
-		case full || settled(row.Process) || now.Sub(row.endedAt) > settleFor:
-			if full && !settled(row.Process) {
+		case full || !row.Process.Waits() || now.Sub(row.endedAt) > settleFor:
+			if full && row.Process.Waits() {
 				t.overflow++
 			}
 			row.Closed = true
@@ -344,23 +348,11 @@ func (t *connections) drop(row *connection) {
 // unsettled reports whether any row still waits for a fact.
 func (t *connections) unsettled() bool {
 	for _, row := range t.rows {
-		if !settled(row.Process) {
+		if row.Process.Waits() {
 			return true
 		}
 	}
 	return false
-}
-
-// settled reports whether no digest of the lineage is still being read; one
-// that missed its deadline may yet come.
-func settled(p *event.Process) bool {
-	waits := func(r event.HashReason) bool { return r == event.HashPending || r == event.HashDeadline }
-	for ; p != nil; p = p.Parent {
-		if waits(p.Executable.Reason) || p.Script != nil && waits(p.Script.Reason) {
-			return false
-		}
-	}
-	return true
 }
 
 // unspecified is what a socket without a peer has.

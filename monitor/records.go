@@ -59,7 +59,7 @@ func (m *Monitor) takeExecs(now time.Time) []event.ExecSeen {
 	n := 0
 	for _, e := range m.execs {
 		p := m.deps.Processes.Lookup(e.id)
-		if settled(p) || now.Sub(e.seen) > settleFor || len(m.execs) > maxPendingExecs {
+		if !p.Waits() || now.Sub(e.seen) > settleFor || len(m.execs) > maxPendingExecs {
 			out = append(out, event.ExecSeen{Process: p, Time: e.at})
 			continue
 		}

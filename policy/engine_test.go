@@ -290,7 +290,8 @@ func TestRowsNeverWait(t *testing.T) {
 // first decision is kept, the alert follows.
 func TestFactsArrive(t *testing.T) {
 	p := prepared(t, set(rule.Rule{ID: "known", Action: event.ActionAllow, Match: rule.Match{Process: &rule.ProcessMatch{SHA256: []event.Digest{{1}}}}}))
-	e := New(Config{Mode: event.ModeAudit}, Deps{})
+	now := time.Unix(2, 0)
+	e := New(Config{Mode: event.ModeAudit}, Deps{Now: func() time.Time { return now }})
 	e.Use(p)
 	early := program("/bin/a")
 	early.Executable.SHA256, early.Executable.Reason = event.Digest{}, event.HashPending
@@ -304,6 +305,15 @@ func TestFactsArrive(t *testing.T) {
 	d := conns[0].Decision
 	if d.Would != event.ActionAllow || d.Provisional || len(out.Alerts) != 0 || d.Previous == nil || d.Previous.Would != event.ActionAlert {
 		t.Fatalf("after the digest: %+v, alerts %v", d, out.Alerts)
+	}
+	// A fact that does not come is not waited for without end.
+	conns = []event.Connection{outbound(2, early, "192.0.2.1:1")}
+	if out := e.Batch(t.Context(), conns); len(out.Alerts) != 0 {
+		t.Fatalf("told at once: %v", out.Alerts)
+	}
+	now = now.Add(patience + time.Second)
+	if out := e.Batch(t.Context(), conns); len(out.Alerts) != 1 || conns[0].Decision.Provisional {
+		t.Fatalf("after %v: %+v, alerts %v", patience, conns[0].Decision, out.Alerts)
 	}
 }
 

@@ -17,6 +17,9 @@ const (
 	lateWork = 4096  // of them in one batch
 )
 
+// patience is how long an alert waits for the facts of its connection.
+const patience = time.Minute
+
 // Outcome is what a batch led to, for the record.
 type Outcome struct {
 	Late   []event.Connection // rows of earlier batches, decided now
@@ -97,7 +100,7 @@ func (e *Engine) one(ctx context.Context, p *Policy, c *event.Connection, out *O
 		r = &row{}
 		e.ledger.rows[c.ID] = r
 	}
-	provisional := !c.Closed && waits(c.Process)
+	provisional := !c.Closed && c.Process.Waits() && e.deps.Now().Sub(c.Opened) < patience
 	e.novelty(r, c, !provisional)
 	s := e.cached(p, c)
 	if s == nil && e.ledger.credit > 0 {
@@ -204,17 +207,6 @@ func (l *ledger) count(s *seen, at time.Time) {
 		}
 		n.Add(add)
 	}
-}
-
-// waits reports whether a digest of the lineage is still being read.
-func waits(p *event.Process) bool {
-	pending := func(r event.HashReason) bool { return r == event.HashPending || r == event.HashDeadline }
-	for ; p != nil; p = p.Parent {
-		if pending(p.Executable.Reason) || p.Script != nil && pending(p.Script.Reason) {
-			return true
-		}
-	}
-	return false
 }
 
 // recorded is d as the record keeps it, capped by the daemon's mode.

@@ -22,6 +22,7 @@ import (
 	"snitch/monitor/dns"
 	"snitch/monitor/event"
 	"snitch/monitor/notify"
+	"snitch/monitor/owner"
 	"snitch/monitor/process"
 	"snitch/monitor/store"
 	"snitch/policy"
@@ -39,6 +40,7 @@ type daemon struct {
 	reverse  *reverser // nil: off
 	kernel   *bpf.Kernel
 	hasher   *digest.Hasher
+	owner    *owner.Owners
 	table    *process.Table
 	names    *dns.Names
 	notifier *notify.Notifier // nil: off
@@ -135,7 +137,8 @@ func (d *daemon) openFacts(context.Context) (err error) {
 		return fmt.Errorf("prepare hashing: %w", err)
 	}
 	d.closers = append(d.closers, d.hasher.Close)
-	d.table, err = process.New(process.Config{}, process.Deps{Hasher: d.hasher, Log: d.log.With("component", "process"), Loss: d.losses.Count, User: d.users.name})
+	d.owner = owner.New(owner.Config{}, owner.Deps{Log: d.log.With("component", "owner"), Answer: d.owned})
+	d.table, err = process.New(process.Config{}, process.Deps{Hasher: d.hasher, Log: d.log.With("component", "process"), Loss: d.losses.Count, User: d.users.name, Owner: d.owner})
 	if err != nil {
 		return fmt.Errorf("prepare process table: %w", err)
 	}
@@ -149,6 +152,9 @@ func (d *daemon) openFacts(context.Context) (err error) {
 	}
 	return nil
 }
+
+// owned passes on which package a file belongs to.
+func (d *daemon) owned(a owner.Answer) { d.table.Owned(a.Path, a.SHA256) }
 
 func (d *daemon) openControl(context.Context) error {
 	d.hub = control.NewHub(d.users.name)
@@ -187,6 +193,7 @@ func (d *daemon) run(ctx context.Context, ready func()) error {
 	g, rest := errgroup.WithContext(rest)
 	g.Go(func() error { return d.hasher.Run(rest) })
 	g.Go(func() error { return d.names.Run(rest) })
+	g.Go(func() error { return d.owner.Run(rest) })
 	g.Go(func() error { return d.store.Run(rest) })
 	g.Go(func() error { return d.manager.Run(rest) })
 	if d.notifier != nil {

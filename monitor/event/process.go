@@ -70,8 +70,10 @@ type Executable struct {
 	SHA256 Digest
 	Reason HashReason
 	// Package owns the file: NAME, "modified:NAME" when the file is not the one
-	// that was installed, "none"; "" is not known.
-	Package string
+	// that was installed, "unverified:NAME" when they could not be compared,
+	// "none"; "" is not known.
+	Package        string
+	PackagePending bool // it is being looked for
 }
 
 // Script is the program that an interpreter runs: the file behind "#!" or the
@@ -121,4 +123,17 @@ func (p *Process) Ancestor(n int) *Process {
 		p = p.Parent
 	}
 	return p
+}
+
+// Waits reports whether a fact of p or of its ancestors is still being looked
+// for: a digest, also one that missed its deadline and may yet come, or the
+// package of a file.
+func (p *Process) Waits() bool {
+	pending := func(r HashReason) bool { return r == HashPending || r == HashDeadline }
+	for ; p != nil; p = p.Parent {
+		if pending(p.Executable.Reason) || p.Executable.PackagePending || p.Script != nil && pending(p.Script.Reason) {
+			return true
+		}
+	}
+	return false
 }

@@ -32,13 +32,14 @@ type answer struct {
 	result event.HashResult
 }
 
-// inbox takes answers from the hasher's goroutines. Its length is bounded by
+// inbox takes answers from the goroutines of the hasher and the owner. Its length is bounded by
 // the questions that are open.
 type inbox struct {
 	waiting atomic.Bool
 
 	mu      sync.Mutex
 	answers []answer
+	owned   []owned
 }
 
 func (b *inbox) put(a answer) {
@@ -48,16 +49,16 @@ func (b *inbox) put(a answer) {
 	b.waiting.Store(true)
 }
 
-func (b *inbox) take() []answer {
+func (b *inbox) take() ([]answer, []owned) {
 	if !b.waiting.Load() {
-		return nil
+		return nil, nil
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	out := b.answers
-	b.answers = nil
+	answers, owned := b.answers, b.owned
+	b.answers, b.owned = nil, nil
 	b.waiting.Store(false)
-	return out
+	return answers, owned
 }
 
 // hashExecutable asks for the digest of what i executed.
@@ -103,7 +104,8 @@ func (t *Table) hashScript(f *facts, fd int) {
 
 // receive puts the answers that came in where they belong.
 func (t *Table) receive() {
-	for _, a := range t.inbox.take() {
+	answers, owned := t.inbox.take()
+	for _, a := range answers {
 		switch {
 		case a.facts.void:
 			continue
@@ -115,6 +117,7 @@ func (t *Table) receive() {
 		a.facts.version = t.nextVersion()
 		t.dirty = true
 	}
+	t.receiveOwned(owned)
 }
 
 // setExecutable takes the digest, and the path that the hasher's descriptor
