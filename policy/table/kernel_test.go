@@ -7,7 +7,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -150,6 +152,32 @@ func TestClassesAreShared(t *testing.T) {
 	}
 	if got := classes.Lookup(0, in, time.Time{}); got.Verdict != Ask {
 		t.Errorf("no class: %+v, want ask", got)
+	}
+}
+
+// TestClassesConcurrently classifies and looks up from several goroutines.
+func TestClassesConcurrently(t *testing.T) {
+	g := ruletest.New(9)
+	set := g.SetOf(12, 2)
+	classes := NewKernel(set, ruletest.Epoch).Classes()
+	var all [64]rule.Facts
+	for i := range all {
+		all[i] = g.Facts(set)
+	}
+	var ids [4][len(all)]ClassID
+	var wg sync.WaitGroup
+	for n := range ids {
+		wg.Go(func() {
+			for i := range all {
+				ids[n][i], _ = classes.Of(&all[i])
+				classes.Lookup(ids[n][i], TupleOf(&all[i]), ruletest.Epoch)
+				classes.Groups(ids[n][i])
+			}
+		})
+	}
+	wg.Wait()
+	if ids[0] != ids[1] || ids[0] != ids[2] || ids[0] != ids[3] || slices.Contains(ids[0][:], 0) {
+		t.Error("goroutines see different classes, or none")
 	}
 }
 
