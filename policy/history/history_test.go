@@ -148,7 +148,7 @@ func TestTryIsTheDifference(t *testing.T) {
 // TestCauses: what cannot be decided is told by cause.
 func TestCauses(t *testing.T) {
 	set := rule.NewSet([]rule.Rule{{ID: "a", Action: event.ActionDeny, Mode: event.ModeEnforce,
-		Match: rule.Match{Process: &rule.ProcessMatch{Package: []rule.Pattern{{Text: "curl", Kind: rule.WordPattern}}}}}}, nil, nil, nil)
+		Match: rule.Match{Process: &rule.ProcessMatch{Package: []rule.Pattern{{Text: "curl", Kind: rule.MarkedPattern}}}}}}, nil, nil, nil)
 	curl := rule.Facts{Process: rule.Subject{Exe: "/usr/bin/curl", Kind: event.ExecutableFile, Package: "curl"}, Direction: event.Out, Proto: "tcp"}
 	good := decided(set, curl, base)
 	with := func(change func(*one)) one {

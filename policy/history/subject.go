@@ -160,7 +160,7 @@ func (g *group) join(o *group) {
 func (g *group) subjectMatch() *rule.ProcessMatch {
 	switch s := g.id.subject; {
 	case s.pkg != "":
-		return &rule.ProcessMatch{Package: []rule.Pattern{{Text: s.pkg, Kind: rule.WordPattern}}}
+		return &rule.ProcessMatch{Package: []rule.Pattern{{Text: s.pkg, Kind: rule.MarkedPattern}}}
 	case s.view != "":
 		digests := slices.SortedFunc(maps.Keys(g.digests), func(a, b event.Digest) int { return slices.Compare(a[:], b[:]) })
 		return &rule.ProcessMatch{SHA256: digests}
@@ -175,7 +175,7 @@ func (g *group) process(alone bool) *rule.ProcessMatch {
 		m.Script = []rule.Pattern{{Text: g.id.script, Kind: rule.PathPattern}}
 	}
 	if g.id.unit != "" {
-		m.Unit = []rule.Pattern{{Text: g.id.unit, Kind: rule.WordPattern}}
+		m.Unit = []rule.Pattern{{Text: g.id.unit, Kind: rule.MarkedPattern}}
 	}
 	if g.id.user != "" {
 		m.User = []string{g.id.user}
