@@ -19,7 +19,7 @@ func tokens(p rule.Pattern) []token {
 		for i+1 < len(p.Text) && p.Text[i+1] == '*' {
 			star, i = '#', i+1
 		}
-		if p.Kind == rule.WordPattern {
+		if p.Kind != rule.PathPattern {
 			star = '#'
 		}
 		out = append(out, token{star: star})
@@ -33,6 +33,9 @@ func tokens(p rule.Pattern) []token {
 func globInside(p, q rule.Pattern) bool {
 	if p.Literal() {
 		return q.Match(p.Text)
+	}
+	if p.Kind == rule.MarkedPattern && p.Mark() != q.Mark() {
+		return false
 	}
 	a, b := tokens(p), tokens(q)
 	// inside[j]: the rest of a is inside the rest of b from j.

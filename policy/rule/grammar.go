@@ -62,6 +62,7 @@ func (g *grammar) setProcess() {
 	script := scalar(`a path or a pattern of paths, "-m NAME" or none`, stringSchema, parseScript, formatPattern)
 	cgroup := scalar("a path of a cgroup or a pattern", stringSchema, parseCgroup, formatPattern)
 	word := scalar("a text or a pattern", stringSchema, parseWord, formatPattern)
+	marked := scalar("a text or a pattern", stringSchema, parseMarked, formatPattern)
 	digest := scalar("a SHA-256", jsonSchema{"type": "string", "pattern": "^[0-9A-Fa-f]{64}$"}, parseDigest, event.Digest.String)
 	user := scalar("the name of a user", stringSchema, parseUser, same)
 	uid := number(scalar("a user id or a range of them", numberSchema(1<<32-1), parseUID, UIDRange.String))
@@ -78,9 +79,9 @@ func (g *grammar) setProcess() {
 		field("user", "name of the user", oneOrMore(user), func(p *P) *[]string { return &p.User }),
 		field("uid", "id of the user", oneOrMore(uid), func(p *P) *[]UIDRange { return &p.UID }),
 		field("cgroup", "path of the cgroup", oneOrMore(cgroup), func(p *P) *[]Pattern { return &p.Cgroup }),
-		field("unit", "systemd unit, or none", oneOrMore(word), func(p *P) *[]Pattern { return &p.Unit }),
-		field("container", "id of the container, or none", oneOrMore(word), func(p *P) *[]Pattern { return &p.Container }),
-		field("package", `package that owns the executable unchanged, "modified:NAME" when its content differs, or none`, oneOrMore(word), func(p *P) *[]Pattern { return &p.Package }),
+		field("unit", "systemd unit, or none", oneOrMore(marked), func(p *P) *[]Pattern { return &p.Unit }),
+		field("container", "id of the container, or none", oneOrMore(marked), func(p *P) *[]Pattern { return &p.Container }),
+		field("package", `package that owns the executable unchanged, "modified:NAME" when its content differs, or none`, oneOrMore(marked), func(p *P) *[]Pattern { return &p.Package }),
 		field("parent", "the process that started it", nested, func(p *P) **P { return &p.Parent }),
 		field("ancestor", "any process above it", nested, func(p *P) **P { return &p.Ancestor }),
 	)

@@ -10,7 +10,29 @@ const (
 	PatternInvalid PatternKind = 0
 	WordPattern    PatternKind = 1 // * is any run of characters
 	PathPattern    PatternKind = 2 // * is any run without a slash, ** any run
+	MarkedPattern  PatternKind = 3 // as WordPattern, of facts that may be None or begin with a mark ("modified:NAME")
 )
+
+// marks begin facts that are not what a star stands for: a rule for the files
+// of every package does not mean those that were changed.
+var marks = []string{"modified:", "unverified:"}
+
+// mark is what of a fact, or of a pattern, has to be written out.
+func mark(s string) string {
+	if s == None {
+		return s
+	}
+	for _, m := range marks {
+		if strings.HasPrefix(s, m) {
+			return m
+		}
+	}
+	return ""
+}
+
+// Mark is None or the mark that p asks for; a MarkedPattern matches nothing
+// with another one.
+func (p Pattern) Mark() string { return mark(p.Text) }
 
 // Pattern is a text with stars, matched whole and case-sensitive. Other
 // characters mean themselves: there is no ?, no [], no {} and no escape.
@@ -28,8 +50,11 @@ func (p Pattern) Match(s string) bool {
 	if s == "" {
 		return false
 	}
-	if p.Literal() {
+	switch {
+	case p.Literal():
 		return p.Text == s
+	case p.Kind == MarkedPattern && mark(s) != mark(p.Text):
+		return false
 	}
 	return p.glob(s)
 }
@@ -44,7 +69,7 @@ func (p Pattern) glob(s string) bool {
 	for j < len(s) || i < len(p.Text) {
 		if i < len(p.Text) {
 			switch {
-			case p.Text[i] == '*' && (p.Kind == WordPattern || strings.HasPrefix(p.Text[i:], "**")):
+			case p.Text[i] == '*' && (p.Kind != PathPattern || strings.HasPrefix(p.Text[i:], "**")):
 				for i < len(p.Text) && p.Text[i] == '*' {
 					i++
 				}

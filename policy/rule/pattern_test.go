@@ -80,3 +80,22 @@ func TestPatternIsNotExponential(t *testing.T) {
 		t.Error("matched a text without its last letter")
 	}
 }
+
+// TestMarkedPattern: a star stands for part of a name, not for what the fact
+// says of the name.
+func TestMarkedPattern(t *testing.T) {
+	for _, c := range []struct {
+		pattern, text string
+		want          bool
+	}{
+		{"*", "curl", true}, {"*", None, false}, {"*", "modified:curl", false}, {"*", "unverified:curl", false},
+		{"c*", "curl", true}, {"n*", None, false}, {None, None, true}, {"no*", "node", true},
+		{"modified:*", "modified:curl", true}, {"modified:*", "curl", false}, {"modified:*", "unverified:curl", false},
+		{"mod*", "modified:curl", false}, {"mod*", "modemmanager", true}, {"*:curl", "modified:curl", false},
+		{"modified:curl", "modified:curl", true},
+	} {
+		if got := (Pattern{c.pattern, MarkedPattern}).Match(c.text); got != c.want {
+			t.Errorf("%q matches %q: got %v, want %v", c.pattern, c.text, got, c.want)
+		}
+	}
+}

@@ -61,6 +61,7 @@ rules:
 	}
 	path := func(s string) Pattern { return Pattern{s, PathPattern} }
 	word := func(s string) Pattern { return Pattern{s, WordPattern} }
+	marked := func(s string) Pattern { return Pattern{s, MarkedPattern} }
 	sum := func(s string) []event.Digest {
 		d, _ := event.ParseDigest(s)
 		return []event.Digest{d}
@@ -76,7 +77,7 @@ rules:
 				SHA256: sum("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"), Name: []Pattern{word("git"), word("g*")},
 				Script: []Pattern{path("none"), path("-m pip"), path("/opt/s.py")}, ScriptSHA256: sum("1234567890123456789012345678901234567890123456789012345678901234"),
 				Cmdline: []Pattern{word("* push *")}, User: []string{"ci"}, UID: []UIDRange{{0, 0}, {1000, 1999}}, Cgroup: []Pattern{path("/system.slice/**")},
-				Unit: []Pattern{word("none")}, Container: []Pattern{word("c1")}, Package: []Pattern{word("git"), word("modified:*"), word("none")},
+				Unit: []Pattern{marked("none")}, Container: []Pattern{marked("c1")}, Package: []Pattern{marked("git"), marked("modified:*"), marked("none")},
 				Parent:   &ProcessMatch{Exe: []Pattern{path("/bin/sh")}, Parent: &ProcessMatch{Name: []Pattern{word("init")}}},
 				Ancestor: &ProcessMatch{User: []string{"root"}},
 			},

@@ -97,9 +97,9 @@ type ProcessMatch struct {
 	User         []string
 	UID          []UIDRange
 	Cgroup       []Pattern // PathPattern
-	Unit         []Pattern // WordPattern, or None
-	Container    []Pattern // WordPattern, or None
-	Package      []Pattern // WordPattern, None, or "modified:NAME"
+	Unit         []Pattern // MarkedPattern, or None
+	Container    []Pattern // MarkedPattern, or None
+	Package      []Pattern // MarkedPattern, None, or "modified:NAME"
 	Parent       *ProcessMatch
 	Ancestor     *ProcessMatch
 }

@@ -125,6 +125,13 @@ func parseWord(s string) (Pattern, error) {
 	return Pattern{Text: s, Kind: WordPattern}, checkStars(s)
 }
 
+// parseMarked is parseWord for facts that may be None or marked.
+func parseMarked(s string) (Pattern, error) {
+	p, err := parseWord(s)
+	p.Kind = MarkedPattern
+	return p, err
+}
+
 func parseScript(s string) (Pattern, error) {
 	if s == None || strings.HasPrefix(s, "-m ") {
 		return Pattern{Text: s, Kind: PathPattern}, checkStars(s)

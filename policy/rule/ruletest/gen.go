@@ -128,11 +128,11 @@ func (g *Gen) processCondition(p *rule.ProcessMatch, depth int) {
 	case 13:
 		p.Cgroup = g.patterns(rule.PathPattern, cgroupGlobs)
 	case 14:
-		p.Unit = g.patterns(rule.WordPattern, unitGlobs)
+		p.Unit = g.patterns(rule.MarkedPattern, unitGlobs)
 	case 15:
-		p.Container = g.patterns(rule.WordPattern, containerGlob)
+		p.Container = g.patterns(rule.MarkedPattern, containerGlob)
 	case 16:
-		p.Package = g.patterns(rule.WordPattern, packageGlobs)
+		p.Package = g.patterns(rule.MarkedPattern, packageGlobs)
 	case 17, 18:
 		if depth > 0 {
 			p.Parent = g.ProcessMatch(depth - 1)
