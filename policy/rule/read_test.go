@@ -120,3 +120,13 @@ rules:
 		}
 	}
 }
+
+// TestEmptyMatches: a set that no reader made may have matches without a
+// condition, which mean anything.
+func TestEmptyMatches(t *testing.T) {
+	s := NewSet([]Rule{{ID: "a", Action: event.ActionDeny, Match: Match{Process: &ProcessMatch{}, To: &EndpointMatch{}}, Except: []Match{{}}}},
+		[]Confine{{ID: "c", Process: &ProcessMatch{}, Except: []ProcessMatch{{}}}}, nil, nil)
+	if s.Revision == "" || s.Rule("a") == nil || s.Confined("c") == nil {
+		t.Errorf("got %+v", s)
+	}
+}

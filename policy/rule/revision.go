@@ -54,7 +54,7 @@ func hashNode(h hash.Hash, n *yaml.Node) {
 		return
 	}
 	children := n.Content
-	if n.Kind == yaml.SequenceNode && (len(children) == 0 || children[0].Kind == yaml.ScalarNode) {
+	if n.Kind == yaml.SequenceNode && (len(children) == 0 || children[0] != nil && children[0].Kind == yaml.ScalarNode) {
 		children = slices.Clone(children)
 		slices.SortFunc(children, func(a, b *yaml.Node) int { return strings.Compare(a.Value, b.Value) })
 	}
