@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/topdown"
 	"golang.org/x/sync/errgroup"
 
 	"snitch/monitor/event"
@@ -151,17 +152,20 @@ func FuzzFacts(f *testing.F) {
 	})
 }
 
-// TestOddDecision refuses a decision that is not two sets of ids.
-func TestOddDecision(t *testing.T) {
+// TestOddAnswer refuses an answer that is not two sets of ids.
+func TestOddAnswer(t *testing.T) {
 	for text, want := range map[string]bool{
-		`{"rules": {"a"}, "confine": set()}`: true,
-		`{"rules": ["a"]}`:                   false,
-		`{"rules": {1}}`:                     false,
-		`{"confine": set()}`:                 false,
-		`{}`:                                 false,
+		`{"a"}`: true,
+		`set()`: true,
+		`["a"]`: false,
+		`{1}`:   false,
+		`{}`:    false,
 	} {
-		if got, err := ids(ast.MustParseTerm(text), ruleSet); (err == nil) != want {
+		if got, err := ids(topdown.QueryResult{rulesVar: ast.MustParseTerm(text)}, rulesVar); (err == nil) != want {
 			t.Errorf("%s: %v, %v", text, got, err)
 		}
+	}
+	if got, err := ids(topdown.QueryResult{}, rulesVar); err == nil {
+		t.Errorf("nothing: %v", got)
 	}
 }
