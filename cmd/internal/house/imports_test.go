@@ -51,10 +51,12 @@ var mayImport = map[string][]string{
 	"policy":            {"monitor/event", "policy/rule", "policy/rego", "policy/rego/custom", "policy/table", "policy/history", "policy/lint", "policy/bundle"},
 	"policy/bundle":     {"monitor/event"},
 	"policy/reputation": {"monitor/event"},
-	"enforce":           {"policy", "monitor/event", "enforce/verdict", "enforce/nft"},
-	"enforce/verdict":   {"bpf", "bpf/features", "policy", "monitor/event"},
-	"enforce/nft":       {"bpf/features", "policy", "monitor/event"},
-	"rules":             {},
+	// The rooms below enforce implement its Backend, so they import it; the
+	// verdicts are made of the typed rules and their kernel tables.
+	"enforce":         {"policy", "policy/rule", "monitor/event"},
+	"enforce/verdict": {"bpf", "bpf/features", "enforce", "policy", "policy/rule", "policy/table", "monitor/event"},
+	"enforce/nft":     {"bpf/features", "enforce", "policy", "policy/rule", "policy/table", "monitor/event"},
+	"rules":           {},
 	// The commands' own rooms never touch the kernel: no bpf, no enforce.
 	"cmd/internal/...": {"monitor/event", "monitor/store", "monitor/store/query", "policy", "policy/...", "cmd/internal/..."},
 	"cmd/snitch":       {"..."}, // the only wiring
