@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -19,17 +20,20 @@ import (
 	"snitch/bpf/bpftest"
 	"snitch/cmd/internal/control"
 	"snitch/monitor/event"
+	"snitch/monitor/notify/notifytest"
 	"snitch/monitor/store"
 )
 
 // TestMain makes the test binary snitch when it is started under that name: by
 // the stories, and by snitch itself for its broker and helpers.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	commands := notifytest.Commands()
+	maps.Copy(commands, map[string]func(){
 		"snitch": main,
 		"talk":   func() { os.Exit(talk(os.Args[1:])) },
 		"dial":   func() { os.Exit(dial(os.Args[1:])) },
 	})
+	testscript.Main(m, commands)
 }
 
 // TestStories runs testdata/*.txtar, one story of a user each.
