@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -22,6 +23,8 @@ import (
 	"snitch/monitor/event"
 	"snitch/monitor/notify/notifytest"
 	"snitch/monitor/store"
+	"snitch/monitor/store/query"
+	"snitch/monitor/store/schema"
 )
 
 // TestMain makes the test binary snitch when it is started under that name: by
@@ -47,6 +50,7 @@ func TestStories(t *testing.T) {
 			"waitlog":    waitLog,
 			"waitcount":  waitCount,
 			"waitpolicy": waitPolicy,
+			"waitalert":  waitAlert,
 			"hostile":    hostile,
 		},
 		Setup: func(env *testscript.Env) error {
@@ -205,6 +209,27 @@ func waitPolicy(ts *testscript.TestScript, neg bool, args []string) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	ts.Fatalf("the rules are %+v", last)
+}
+
+// waitAlert waits for an alert of a rule: waitalert DIR RULE.
+func waitAlert(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: waitalert DIR RULE")
+	}
+	dir := ts.MkAbs(args[0])
+	client := control.NewClient(dir)
+	for range 200 {
+		ts.Check(client.Flush(context.Background()))
+		db, err := query.Open(context.Background(), filepath.Join(dir, schema.FileName), nil)
+		ts.Check(err)
+		list, err := db.Alerts(context.Background(), query.AlertQuery{})
+		ts.Check(errors.Join(err, db.Close()))
+		if slices.ContainsFunc(list, func(a event.Alert) bool { return a.Rule == args[1] }) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	ts.Fatalf("no alert of %s", args[1])
 }
 
 // hostile fails when the last output has anything that moves a terminal.

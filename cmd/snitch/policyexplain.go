@@ -72,7 +72,7 @@ that is not given is unknown, and a condition on it does not match.
 	choiceFlag(cmd, &opts.Dir, "direction", "", "who began; out beside --to, in beside --from alone", "out", "in", "listen")
 	f.StringSliceVar(&opts.Novel, "novelty", nil, "what was never seen before: program, hash, parent, destination, listener")
 	f.StringVar(&opts.At, "at", "", "time of the decision, RFC 3339; now without it")
-	dirFlag(cmd, &opts.Rules, "rules", "", "directory of rules; without it the working directory, if it has rules, else the configured one")
+	dirFlag(cmd, &opts.Rules, "rules", "", "directory of rules; without it those that decided (--last), else the working directory, if it has rules, else the configured one")
 	dirFlag(cmd, &opts.State, "state", config.DefaultState, "state directory of the daemon, for --last")
 	f.BoolVar(&opts.Last, "last", false, "the last connection that was denied or alerted")
 	jsonFlag(cmd, &opts.JSON, "print one JSON object")
@@ -81,28 +81,31 @@ that is not given is unknown, and a condition on it does not match.
 }
 
 func runPolicyExplain(ctx context.Context, io stdio, opts PolicyExplainOptions, args []string) error {
-	f, now, err := opts.facts(ctx, io, args)
+	f, now, set, err := opts.facts(ctx, io, args)
 	if err != nil {
 		return err
 	}
-	var dirs []string
-	if opts.Rules != "" {
-		dirs = []string{opts.Rules}
+	if set == nil || opts.Rules != "" {
+		var dirs []string
+		if opts.Rules != "" {
+			dirs = []string{opts.Rules}
+		}
+		p, err := loadPolicy(dirs)
+		if err != nil {
+			return loadFailure(io, "pretty", p, err)
+		}
+		set = p.Set
 	}
-	p, err := loadPolicy(dirs)
+	opa, err := suite.NewOPA(ctx, set)
 	if err != nil {
-		return loadFailure(io, "pretty", p, err)
-	}
-	opa, err := suite.NewOPA(ctx, p.Set)
-	if err != nil {
-		return loadFailure(io, "pretty", p, err)
+		return fmt.Errorf("compile rules: %w", err)
 	}
 	votes, err := opa.Votes(ctx, f, now)
 	if err != nil {
 		return fmt.Errorf("decide: %w", err)
 	}
-	said := p.Set.Combine(votes, now)
-	e := explain.Explain(native.Compile(p.Set), f, now, votes.Custom...)
+	said := set.Combine(votes, now)
+	e := explain.Explain(native.Compile(set), f, now, votes.Custom...)
 	if e.Action != said.Action.String() || e.Rule != said.Rule {
 		return fmt.Errorf("OPA says %s by %q, the explanation %s by %q: please report this", said.Action, said.Rule, e.Action, e.Rule)
 	}
@@ -112,21 +115,22 @@ func runPolicyExplain(ctx context.Context, io stdio, opts PolicyExplainOptions, 
 	return write(io.out, e.Text())
 }
 
-// facts are those that flags, a line of the log or the record name.
-func (o *PolicyExplainOptions) facts(ctx context.Context, io stdio, args []string) (*rule.Facts, time.Time, error) {
+// facts are those that flags, a line of the log or the record name; the record
+// also tells which rules decided.
+func (o *PolicyExplainOptions) facts(ctx context.Context, io stdio, args []string) (*rule.Facts, time.Time, *rule.Set, error) {
 	switch {
 	case o.Last:
-		f, err := lastFacts(ctx, o.State)
-		return f, time.Now(), err
+		return lastDecided(ctx, o.State)
 	case len(args) == 1 && args[0] == "-":
 		f, err := readFacts(io.in)
-		return f, time.Now(), err
+		return f, time.Now(), nil, err
 	case len(args) == 1:
-		return nil, time.Time{}, usageError(fmt.Errorf("%q is no connection", args[0]), "name one by --to, by - and a line of 'snitch log --json', or by --last")
+		return nil, time.Time{}, nil, usageError(fmt.Errorf("%q is no connection", args[0]), "name one by --to, by - and a line of 'snitch log --json', or by --last")
 	case o.To == "" && o.From == "":
-		return nil, time.Time{}, usageError(errors.New("no connection is named"), "say --to tcp://example.org:443, or --last")
+		return nil, time.Time{}, nil, usageError(errors.New("no connection is named"), "say --to tcp://example.org:443, or --last")
 	}
-	return o.typed()
+	f, at, err := o.typed()
+	return f, at, nil, err
 }
 
 // typed reads the flags as the facts of a test case, so that both take the same

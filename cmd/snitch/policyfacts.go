@@ -7,39 +7,59 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"path/filepath"
+	"time"
 
 	"snitch/monitor/event"
 	"snitch/monitor/store/query"
-	"snitch/monitor/store/schema"
 	"snitch/policy"
+	"snitch/policy/history"
 	"snitch/policy/rule"
 )
 
-// lastFacts are those of the newest connection that was denied or alerted.
-func lastFacts(ctx context.Context, state string) (*rule.Facts, error) {
-	var names users
-	db, err := query.Open(ctx, filepath.Join(state, schema.FileName), names.name)
+// lastDecided is the last connection that was denied or alerted: its facts, when
+// it was decided, and the rules that did, nil when the record does not keep them.
+func lastDecided(ctx context.Context, state string) (f *rule.Facts, at time.Time, set *rule.Set, err error) {
+	rows, err := (&HistoryOptions{State: state}).open(ctx, []string{"would=alert,deny"})
 	if err != nil {
-		return nil, databaseError(err)
+		return nil, at, nil, err
 	}
-	defer db.Close()
-	filters, err := query.Parse([]string{"would=alert,deny"})
-	if err != nil {
-		return nil, fmt.Errorf("ask for alerts: %w", err)
-	}
-	var last *event.Record
-	err = db.Connections(ctx, query.Query{Filters: filters, Limit: 1, Order: query.NewestFirst}, func(r event.Record) error {
-		last = &r
+	defer rows.db.Close()
+	newest := rows.query
+	newest.Limit, newest.Order = 1, query.NewestFirst
+	err = rows.db.Connections(ctx, newest, func(r event.Record) error {
+		rows.query.Since, rows.query.Until = r.Time, r.Time.Add(time.Nanosecond)
 		return nil
 	})
 	if err != nil {
-		return nil, databaseError(err)
+		return nil, at, nil, databaseError(err)
 	}
-	if last == nil {
-		return nil, errorWithHint(errors.New("no connection was denied or alerted"), "name one by --to, or by a line of 'snitch log --json'")
+	var revision string
+	err = rows.Rows(ctx, true, func(r *history.Row) error {
+		facts, _, err := r.Facts()
+		if err != nil {
+			return err
+		}
+		d, err := r.Decision()
+		f, at, revision = &facts, d.At, d.Revision
+		return err
+	})
+	if err != nil {
+		return nil, at, nil, databaseError(err)
 	}
-	return recordFacts(last)
+	if f == nil {
+		return nil, at, nil, errorWithHint(errors.New("no connection was denied or alerted"), "name one by --to, or by a line of 'snitch log --json'")
+	}
+	if at.IsZero() {
+		at = time.Now()
+	}
+	kept, err := rows.rules(ctx)
+	if err != nil {
+		return nil, at, nil, databaseError(err)
+	}
+	if sets := kept.Sets[revision]; len(sets) > 0 {
+		set = sets[len(sets)-1].Set()
+	}
+	return f, at, set, nil
 }
 
 // lineFacts reads the first line of `snitch log --json`.

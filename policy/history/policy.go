@@ -60,6 +60,9 @@ func NewPolicy(set *rule.Set, d Decider) *Policy {
 // Decided is how often the decider was asked.
 func (p *Policy) Decided() int { return p.decided }
 
+// Set is the rules that p decides by.
+func (p *Policy) Set() *rule.Set { return p.set }
+
 // epoch numbers the times between which no rule expires.
 func (p *Policy) epoch(at int64) int {
 	if len(p.expires) == 0 {
