@@ -121,6 +121,14 @@ func TestDecideAndRecord(t *testing.T) {
 	if !slices.Equal(rules, []string{"deny-25", ""}) {
 		t.Errorf("alerts of %q", rules)
 	}
+	for i, c := range out.Causes {
+		if c.Alert != out.Alerts[i].Key() || c.Connection.ID != conns[i+1].ID || !c.At.Equal(conns[i+1].Decision.At) {
+			t.Errorf("the cause of alert %d: %+v", i, c)
+		}
+	}
+	if len(out.Causes) != len(out.Alerts) {
+		t.Errorf("%d causes of %d alerts", len(out.Causes), len(out.Alerts))
+	}
 	counts := map[string]event.RuleCount{}
 	for _, c := range out.Counts {
 		c.Last = time.Time{}
@@ -132,7 +140,7 @@ func TestDecideAndRecord(t *testing.T) {
 		}
 	}
 	// Later snapshots of the same rows are neither counted nor told again.
-	if out := e.Batch(t.Context(), conns); len(out.Alerts)+len(out.Counts) != 0 {
+	if out := e.Batch(t.Context(), conns); len(out.Alerts)+len(out.Causes)+len(out.Counts) != 0 {
 		t.Errorf("the same rows were told twice: %+v", out)
 	}
 }
@@ -366,5 +374,27 @@ func TestTrustedNamesAndViews(t *testing.T) {
 				t.Errorf("got %v, want %v", d.Action, c.want)
 			}
 		})
+	}
+}
+
+func TestSwitchedOff(t *testing.T) {
+	all := set(rule.Rule{ID: "a", Action: event.ActionAlert}, rule.Rule{ID: "b", Action: event.ActionDeny}, rule.Rule{ID: "c", Action: event.ActionAlert})
+	ids := func(s *rule.Set) (out []string) {
+		for i := range s.Rules {
+			out = append(out, s.Rules[i].ID)
+		}
+		return out
+	}
+	for _, same := range [][]string{nil, {"b"}, {"unknown"}} { // a deny is never switched off
+		if got := WithoutAlerts(all, same); got.Revision != "r1" || !slices.Equal(ids(got), []string{"a", "b", "c"}) {
+			t.Errorf("without %q: %q of revision %s", same, ids(got), got.Revision)
+		}
+	}
+	one, both, again := WithoutAlerts(all, []string{"a"}), WithoutAlerts(all, []string{"c", "a"}), WithoutAlerts(all, []string{"a", "b", "c"})
+	if !slices.Equal(ids(one), []string{"b", "c"}) || !slices.Equal(ids(both), []string{"b"}) || !slices.Equal(ids(all), []string{"a", "b", "c"}) {
+		t.Errorf("left: %q, %q; of %q", ids(one), ids(both), ids(all))
+	}
+	if one.Revision == both.Revision || one.Revision == all.Revision || both.Revision != again.Revision {
+		t.Errorf("revisions %q, %q, %q of what is left of %q", one.Revision, both.Revision, again.Revision, all.Revision)
 	}
 }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"snitch/monitor/event"
@@ -24,7 +25,16 @@ const patience = time.Minute
 type Outcome struct {
 	Late   []event.Connection // rows of earlier batches, decided now
 	Alerts []event.Alert
+	Causes []Cause // of the alerts that connections led to
 	Counts []event.RuleCount
+}
+
+// Cause is the connection that led to an alert: with it, it can be explained.
+type Cause struct {
+	Alert      event.AlertKey
+	Connection event.Connection
+	Custom     []rule.CustomVote // what custom modules said of it
+	At         time.Time         // of the decision
 }
 
 // ledger remembers what was decided for the connections that are open, so that
@@ -159,13 +169,25 @@ func (e *Engine) settle(p *Policy, r *row, c *event.Connection, s *seen, provisi
 		return
 	}
 	r.alerted, r.told = true, d.Rule
-	out.Alerts = append(out.Alerts, event.NewAlert(p.alertKind(d), d.Rule, d.Action, d.Reason, r.at, c))
+	alert := event.NewAlert(p.alertKind(d), d.Rule, d.Action, d.Reason, r.at, c)
+	out.Alerts = append(out.Alerts, alert)
+	out.Causes = append(out.Causes, Cause{Alert: alert.Key(), Connection: *c, Custom: customVotes(d), At: r.at})
 	if d.Error != "" {
 		out.Alerts = append(out.Alerts, event.NewAlert(event.AlertError, "evaluator", d.Action, d.Error, r.at, nil))
 	}
 	for _, name := range d.Degraded {
 		out.Alerts = append(out.Alerts, event.NewAlert(event.AlertError, "custom."+name, d.Action, "the custom rules of "+name+" did not answer", r.at, nil))
 	}
+}
+
+// customVotes are the votes of custom modules in a decision.
+func customVotes(d *rule.Decision) (votes []rule.CustomVote) {
+	for i := range d.Matches {
+		if m := &d.Matches[i]; strings.HasPrefix(m.ID, "custom.") {
+			votes = append(votes, rule.CustomVote{ID: m.ID, Action: m.Action, Reason: m.Reason, Pos: m.Pos})
+		}
+	}
+	return votes
 }
 
 // record is the decision as the row keeps it.

@@ -2,11 +2,14 @@ package policy
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -125,15 +128,28 @@ func (p *Policy) alertKind(d *rule.Decision) event.AlertKind {
 	return event.AlertRule
 }
 
+// Table matches as the policy does, without OPA. It is compiled when first
+// asked for.
+func (p *Policy) Table() *table.Table { return p.second() }
+
 // WithoutAlerts returns set without the alert rules of these ids, which a
-// machine's own configuration may switch off; rules that allow or deny stay.
+// machine's own configuration may switch off; rules that allow or deny stay. A
+// set that lacks some says so in its revision.
 func WithoutAlerts(set *rule.Set, ids []string) *rule.Set {
-	if len(ids) == 0 {
-		return set
-	}
+	var off []string
 	out := *set
 	out.Rules = slices.DeleteFunc(slices.Clone(set.Rules), func(r rule.Rule) bool {
-		return r.Action == event.ActionAlert && slices.Contains(ids, r.ID)
+		gone := r.Action == event.ActionAlert && slices.Contains(ids, r.ID)
+		if gone {
+			off = append(off, r.ID)
+		}
+		return gone
 	})
+	if len(off) == 0 {
+		return set
+	}
+	slices.Sort(off)
+	sum := sha256.Sum256([]byte(strings.Join(off, "\n")))
+	out.Revision += "-off." + hex.EncodeToString(sum[:4])
 	return &out
 }
