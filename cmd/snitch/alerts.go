@@ -43,9 +43,11 @@ func newAlerts(io stdio) *cobra.Command {
 parent and one rule, however often it happened.
 
 'ack' says that you have seen it: what repeats is counted and not told. 'resolve'
-says that it is dealt with: if it happens again, it is new again.`,
+says that it is dealt with: if it happens again, it is new again. 'why' says why the
+rules wanted you to know.`,
 		Example: `  snitch alerts
   snitch alerts --only all --since 7d --json
+  snitch alerts why 17
   snitch alerts ack 17 18
   snitch alerts resolve 17`,
 		Args:              noSuchAlertCommand,
@@ -57,7 +59,7 @@ says that it is dealt with: if it happens again, it is new again.`,
 		Example: "  snitch alerts list --only seen",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runAlerts(cmd.Context(), io, opts) }}
 	listFlags(list, &opts)
-	cmd.AddCommand(list,
+	cmd.AddCommand(list, newAlertWhy(io),
 		newAlertState(io, "ack", "Say that you have seen alerts: what repeats is counted and not told", event.AlertSeen),
 		newAlertState(io, "resolve", "Say that alerts are dealt with: if one happens again, it is new again", event.AlertResolved))
 	return cmd
@@ -221,9 +223,9 @@ func completeAlerts(ctx context.Context, state string) []string {
 func runAlertState(ctx context.Context, io stdio, opts AlertsOptions, args []string, state event.AlertState) error {
 	ids := make([]int64, len(args))
 	for i, a := range args {
-		id, err := strconv.ParseInt(a, 10, 64)
-		if err != nil || id < 1 {
-			return usageError(fmt.Errorf("%q is no number of an alert", a), "'snitch alerts' lists them")
+		id, err := alertNumber(a)
+		if err != nil {
+			return err
 		}
 		ids[i] = id
 	}
@@ -242,4 +244,12 @@ func runAlertState(ctx context.Context, io stdio, opts AlertsOptions, args []str
 		return err
 	}
 	return write(io.out, text.Plural(uint64(len(ids)), "alert")+" "+state.String()+"\n")
+}
+
+func alertNumber(s string) (int64, error) {
+	id, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || id < 1 {
+		return 0, usageError(fmt.Errorf("%q is no number of an alert", s), "'snitch alerts' lists them")
+	}
+	return id, nil
 }

@@ -11,12 +11,11 @@ import (
 	"snitch/cmd/internal/config"
 	"snitch/monitor/event"
 	"snitch/monitor/notify"
-	"snitch/policy/rule"
 )
 
 // newNotifier makes what tells people on their desktops; nil when they do not
-// want it. rules returns the set in force, nil while there is none.
-func newNotifier(cfg config.Notify, client *broker.Client, rules func() *rule.Set, log *slog.Logger) (*notify.Notifier, error) {
+// want it. why answers who asks for the reason of an alert.
+func newNotifier(cfg config.Notify, client *broker.Client, why func(*event.Alert) notify.Text, log *slog.Logger) (*notify.Notifier, error) {
 	if !cfg.Desktop {
 		return nil, nil
 	}
@@ -30,7 +29,7 @@ func newNotifier(cfg config.Notify, client *broker.Client, rules func() *rule.Se
 		},
 		Answer: func(_ context.Context, c notify.Click) (notify.Text, error) {
 			if c.Want == notify.WantWhy {
-				return whyAlert(rules(), c.Alert.Event), nil
+				return why(c.Alert.Event), nil
 			}
 			return notify.Text{Title: "Details of alert " + fmt.Sprint(c.Alert.Event.ID), Body: alertDetails(c.Alert.Event)}, nil
 		},
@@ -40,16 +39,8 @@ func newNotifier(cfg config.Notify, client *broker.Client, rules func() *rule.Se
 
 // openNotifier prepares notifications; they begin with run.
 func (d *daemon) openNotifier(context.Context) (err error) {
-	d.notifier, err = newNotifier(d.cfg.Notify, d.broker, d.rules, d.log)
+	d.notifier, err = newNotifier(d.cfg.Notify, d.broker, d.why, d.log)
 	return err
-}
-
-// rules are those in force, nil while there are none.
-func (d *daemon) rules() *rule.Set {
-	if p := d.engine.Policy(); p != nil {
-		return p.Set
-	}
-	return nil
 }
 
 // tell brings alerts that became new to the desktops. It never waits.
@@ -116,35 +107,3 @@ func viewOf(view, path string) string {
 
 // lineOf keeps hostile text from adding lines that look like facts.
 func lineOf(s string) string { return strings.NewReplacer("\n", `\n`, "\r", `\r`).Replace(s) }
-
-// whyAlert says which rule decided, where it stands and what it wants.
-func whyAlert(set *rule.Set, a *event.Alert) notify.Text {
-	verb := map[event.Action]string{event.ActionDeny: "denies this", event.ActionAlert: "wants you to know"}[actionOf(a.Action)]
-	lines := []string{}
-	if a.Reason != "" {
-		lines = append(lines, lineOf(a.Reason))
-	}
-	var pos *rule.Position
-	if set != nil {
-		if r := set.Rule(a.Rule); r != nil {
-			pos = &r.Pos
-		} else if c := set.Confined(a.Rule); c != nil {
-			pos = &c.Pos
-			lines = append(lines, "The program is confined: no allow rule grants it this connection.")
-		}
-	}
-	switch {
-	case pos != nil:
-		lines = append(lines, fmt.Sprintf("It stands in %s:%d.", pos.File, pos.Line))
-	case a.Rule == "":
-		lines = append(lines, "No rule speaks of this connection: that is an alert.")
-	case set != nil:
-		lines = append(lines, "It is not in the rules that hold now.")
-	}
-	lines = append(lines, "All conditions: snitch policy explain --last")
-	title := "Why? Rule " + a.Rule + " " + verb
-	if a.Rule == "" {
-		title = "Why? No rule matched"
-	}
-	return notify.Text{Title: title, Body: strings.Join(lines, "\n")}
-}

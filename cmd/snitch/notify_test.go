@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,8 @@ import (
 	"snitch/cmd/internal/config"
 	"snitch/monitor/event"
 	"snitch/monitor/notify"
+	"snitch/policy"
+	"snitch/policy/explain"
 	"snitch/policy/rule"
 )
 
@@ -25,21 +29,53 @@ func TestAnswersToClicks(t *testing.T) {
 			t.Errorf("no %q in details:\n%s", want, details)
 		}
 	}
+}
+
+// TestWhyWithoutTheConnection: what is left to say is what the rule says of
+// itself.
+func TestWhyWithoutTheConnection(t *testing.T) {
 	set := &rule.Set{Rules: []rule.Rule{{ID: "no-paste", Pos: rule.Position{File: "web.yaml", Line: 4}}}, Confine: []rule.Confine{{ID: "git-locked", Pos: rule.Position{File: "git.yaml", Line: 2}}}}
 	for _, test := range []struct {
 		set  *rule.Set
 		rule string
 		want notify.Text
 	}{
-		{set, "no-paste", notify.Text{Title: "Why? Rule no-paste denies this", Body: "company rule\nIt stands in web.yaml:4.\nAll conditions: snitch policy explain --last"}},
-		{set, "git-locked", notify.Text{Title: "Why? Rule git-locked denies this", Body: "company rule\nThe program is confined: no allow rule grants it this connection.\nIt stands in git.yaml:2.\nAll conditions: snitch policy explain --last"}},
-		{set, "removed", notify.Text{Title: "Why? Rule removed denies this", Body: "company rule\nIt is not in the rules that hold now.\nAll conditions: snitch policy explain --last"}},
-		{nil, "", notify.Text{Title: "Why? No rule matched", Body: "company rule\nNo rule speaks of this connection: that is an alert.\nAll conditions: snitch policy explain --last"}},
+		{set, "no-paste", notify.Text{Title: "Why? Rule no-paste denies this", Body: "company rule\nIt stands in web.yaml:4.\nMore: snitch alerts why 7"}},
+		{set, "git-locked", notify.Text{Title: "Why? Rule git-locked denies this", Body: "company rule\nThe program is confined: no allow rule grants it this connection.\nIt stands in git.yaml:2.\nMore: snitch alerts why 7"}},
+		{set, "removed", notify.Text{Title: "Why? Rule removed denies this", Body: "company rule\nIt is not in the rules that hold now.\nMore: snitch alerts why 7"}},
+		{nil, "", notify.Text{Title: "Why? No rule matched", Body: "company rule\nNo rule speaks of this connection: that is an alert.\nMore: snitch alerts why 7"}},
 	} {
-		b := *a
-		b.Rule = test.rule
-		if diff := cmp.Diff(test.want, whyAlert(test.set, &b)); diff != "" {
+		a := &event.Alert{ID: 7, Rule: test.rule, Action: "deny", Reason: "company rule"}
+		if diff := cmp.Diff(test.want, whyText(a, test.set, nil)); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", test.rule, diff)
+		}
+	}
+}
+
+func TestWhyIsBounded(t *testing.T) {
+	e := &explain.Explanation{Action: "alert", Rule: "other"}
+	for i := range 50 {
+		e.Matches = append(e.Matches, explain.Match{ID: fmt.Sprint("m", i), Action: "allow", Mode: "enforce"})
+	}
+	lines := strings.Split(whyText(&event.Alert{ID: 7, Rule: "r", Action: "deny"}, nil, e).Body, "\n")
+	if len(lines) != whyLines+2 || lines[0] != "The rules have changed since. By those that hold now:" || lines[len(lines)-1] != "More: snitch alerts why 7" {
+		t.Errorf("%d lines: %q", len(lines), lines)
+	}
+}
+
+func TestCauses(t *testing.T) {
+	c := newCauses()
+	key := func(i int) event.AlertKey { return event.AlertKey{Kind: event.AlertRule, Rule: strconv.Itoa(i)} }
+	for i := range 3 * causesKept {
+		c.keep([]policy.Cause{{Alert: key(i), Connection: event.Connection{ID: 1}}, {Alert: key(i), Connection: event.Connection{ID: uint64(i)}}})
+	}
+	if len(c.of) != causesKept {
+		t.Errorf("%d causes are kept, want %d", len(c.of), causesKept)
+	}
+	for i := range 3 * causesKept {
+		cause, ok := c.find(key(i))
+		if want := i >= 2*causesKept; ok != want || ok && cause.Connection.ID != uint64(i) {
+			t.Fatalf("cause %d: %t, of connection %d", i, ok, cause.Connection.ID)
 		}
 	}
 }

@@ -31,8 +31,8 @@ type PolicyExplainOptions struct {
 	JSON  bool
 }
 
-// explainFacts are the flags of the process that are facts as they are.
-var explainFacts = []struct{ name, usage string }{
+// explainFlags are the flags of the process that are facts as they are.
+var explainFlags = []struct{ name, usage string }{
 	{"exe", "path of the executable"}, {"sha256", "SHA-256 of the executable"}, {"kind", "what runs: file, deleted, memfd, kernel, unknown"},
 	{"name", "name that the kernel shows"}, {"cmdline", "command line"}, {"script", "script that an interpreter runs, or none"},
 	{"user", "name of the user"}, {"uid", "id of the user"}, {"unit", "systemd unit, or none"}, {"container", "id of the container, or none"},
@@ -63,7 +63,7 @@ that is not given is unknown, and a condition on it does not match.
 		},
 	}
 	f := cmd.Flags()
-	for _, fact := range explainFacts {
+	for _, fact := range explainFlags {
 		opts.Facts[fact.name] = f.String(fact.name, "", fact.usage)
 	}
 	opts.Facts["parent"] = f.String("parent", "", "path of the executable of its parent")
@@ -85,12 +85,21 @@ func runPolicyExplain(ctx context.Context, io stdio, opts PolicyExplainOptions, 
 	if err != nil {
 		return err
 	}
-	if set == nil || opts.Rules != "" {
-		var dirs []string
-		if opts.Rules != "" {
-			dirs = []string{opts.Rules}
+	if opts.Rules != "" {
+		p, err := loadPolicy([]string{opts.Rules})
+		if err != nil {
+			return loadFailure(io, "pretty", p, err)
 		}
-		p, err := loadPolicy(dirs)
+		set = p.Set
+	}
+	return explainFacts(ctx, io, f, now, set, opts.JSON)
+}
+
+// explainFacts says what a set decides about facts, nil for the rules in the
+// working directory or the configured ones, and why.
+func explainFacts(ctx context.Context, io stdio, f *rule.Facts, now time.Time, set *rule.Set, asJSON bool) error {
+	if set == nil {
+		p, err := loadPolicy(nil)
 		if err != nil {
 			return loadFailure(io, "pretty", p, err)
 		}
@@ -109,7 +118,7 @@ func runPolicyExplain(ctx context.Context, io stdio, opts PolicyExplainOptions, 
 	if e.Action != said.Action.String() || e.Rule != said.Rule {
 		return fmt.Errorf("OPA says %s by %q, the explanation %s by %q: please report this", said.Action, said.Rule, e.Action, e.Rule)
 	}
-	if opts.JSON {
+	if asJSON {
 		return printJSON(io.out, e)
 	}
 	return write(io.out, e.Text())

@@ -26,33 +26,45 @@ func lastDecided(ctx context.Context, state string) (f *rule.Facts, at time.Time
 	defer rows.db.Close()
 	newest := rows.query
 	newest.Limit, newest.Order = 1, query.NewestFirst
+	var last *event.Record
 	err = rows.db.Connections(ctx, newest, func(r event.Record) error {
-		rows.query.Since, rows.query.Until = r.Time, r.Time.Add(time.Nanosecond)
+		last = &r
 		return nil
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, at, nil, databaseError(err)
+	case last == nil:
+		return nil, at, nil, errorWithHint(errors.New("no connection was denied or alerted"), "name one by --to, or by a line of 'snitch log --json'")
 	}
+	return rows.decided(ctx, last.Time, last.Rule)
+}
+
+// decided is the connection that was opened at a time, by preference one that a
+// rule decided: its facts, nil when there is none, when it was decided, and the
+// rules that did, nil when the record does not keep them.
+func (s *recordedRows) decided(ctx context.Context, opened time.Time, by string) (f *rule.Facts, at time.Time, set *rule.Set, err error) {
+	s.query.Since, s.query.Until = opened, opened.Add(time.Nanosecond)
 	var revision string
-	err = rows.Rows(ctx, true, func(r *history.Row) error {
-		facts, _, err := r.Facts()
-		if err != nil {
-			return err
+	err = s.Rows(ctx, true, func(r *history.Row) error {
+		if r.Opened != opened.UnixNano() {
+			return nil // it began before, and was active then
 		}
 		d, err := r.Decision()
+		if err != nil || f != nil && d.Rule != by {
+			return err
+		}
+		facts, _, err := r.Facts()
 		f, at, revision = &facts, d.At, d.Revision
 		return err
 	})
 	if err != nil {
 		return nil, at, nil, databaseError(err)
 	}
-	if f == nil {
-		return nil, at, nil, errorWithHint(errors.New("no connection was denied or alerted"), "name one by --to, or by a line of 'snitch log --json'")
-	}
 	if at.IsZero() {
 		at = time.Now()
 	}
-	kept, err := rows.rules(ctx)
+	kept, err := s.rules(ctx)
 	if err != nil {
 		return nil, at, nil, databaseError(err)
 	}

@@ -46,6 +46,7 @@ type daemon struct {
 	notifier *notify.Notifier // nil: off
 	store    *store.Store
 	engine   *policy.Engine
+	causes   *causes
 	manager  *policy.Manager
 	hub      *control.Hub
 	listener net.Listener
@@ -57,7 +58,7 @@ type daemon struct {
 // broker before all else; then the kernel side, whose probes start processes;
 // then the seal; then fanotify. On an error it closes what it opened.
 func assemble(ctx context.Context, cfg config.Config, state *stateDir, log *slog.Logger) (d *daemon, err error) {
-	d = &daemon{cfg: cfg, state: state, log: log, started: time.Now(), users: &users{}, losses: monitor.NewLosses()}
+	d = &daemon{cfg: cfg, state: state, log: log, started: time.Now(), users: &users{}, losses: monitor.NewLosses(), causes: newCauses()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
@@ -176,6 +177,7 @@ func (d *daemon) publish(b monitor.Batch) {
 	byAge := func(x, y event.Connection) int { return x.Opened.Compare(y.Opened) }
 	slices.SortFunc(b.Connections, byAge) // what is new is what came first
 	out := d.engine.Batch(context.Background(), b.Connections)
+	d.causes.keep(out.Causes)
 	rows := append(b.Connections, out.Late...)
 	slices.SortFunc(rows, byAge)
 	record := store.Batch{Time: b.Time, Connections: rows, Execs: b.Execs, Losses: b.Losses, Alerts: append(out.Alerts, lossAlerts(b.Losses)...), Rules: out.Counts}
