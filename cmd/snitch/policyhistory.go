@@ -142,7 +142,9 @@ func (s *recordedRows) ruleSet(ctx context.Context, kept query.RuleSet) (*rule.S
 	if err != nil {
 		return nil, err
 	}
-	return policy.WithoutAlerts(loaded.Set, off), nil
+	set := policy.WithoutAlerts(loaded.Set, off)
+	set.Revision = kept.Revision // which says already what it lacks
+	return set, nil
 }
 
 // lazyOPA decides by OPA and compiles when it is first asked: a record may keep

@@ -177,6 +177,9 @@ func (d *daemon) policyUsed(p *policy.Policy) {
 	for _, f := range p.Snapshot.Files {
 		files = append(files, store.RuleFile{Path: f.Path, Data: f.Data})
 	}
+	if off := d.cfg.Rules.IDs(); len(off) > 0 {
+		files = append(files, store.RuleFile{Path: switchedOff, Data: []byte(strings.Join(off, "\n") + "\n")})
+	}
 	if err := d.store.PutRuleSet(p.Set.Revision, files); err != nil {
 		d.log.Warn("the record does not keep these rules", "component", "policy", "error", err)
 	}
