@@ -10,9 +10,8 @@ import (
 
 // Bounds of the cache: decisions, and digests of processes.
 const (
-	cacheHalf    = 32768
-	maxSubjects  = 16384
-	keyBufferLen = 512
+	cacheHalf   = 32768
+	maxSubjects = 16384
 )
 
 // key names the facts that the rules read. Both halves are keyed hashes that
@@ -54,22 +53,35 @@ func (c *cache) sum(b []byte) key {
 	return key{maphash.Bytes(c.seeds[0], b), maphash.Bytes(c.seeds[1], b)}
 }
 
-// get returns nil for a decision that is not there.
-func (c *cache) get(k key) *seen {
+// join is the key of both digests.
+func join(subject, peers key) key {
+	return key{subject[0] ^ rotate(peers[0]), subject[1] ^ rotate(peers[1])}
+}
+
+// rotate keeps equal halves from cancelling each other out.
+func rotate(v uint64) uint64 { return v<<23 | v>>41 }
+
+// get returns the decision, nil if it is not there, and whether the digest of
+// the process is.
+func (c *cache) get(who subjectKey, peers key) (s *seen, known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s := c.young[k]; s != nil {
-		c.hits++
-		return s
+	subject, known := c.subjects[who]
+	if !known {
+		return nil, false
 	}
-	s := c.old[k]
-	if s == nil {
+	k := join(subject, peers)
+	if s = c.young[k]; s != nil {
+		c.hits++
+		return s, true
+	}
+	if s = c.old[k]; s == nil {
 		c.miss++
-		return nil
+		return nil, true
 	}
 	c.hits++
 	c.putLocked(k, s)
-	return s
+	return s, true
 }
 
 func (c *cache) put(k key, s *seen) {
@@ -83,13 +95,6 @@ func (c *cache) putLocked(k key, s *seen) {
 		c.young, c.old = make(map[key]*seen, cacheHalf), c.young
 	}
 	c.young[k] = s
-}
-
-func (c *cache) subject(k subjectKey) (key, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	v, ok := c.subjects[k]
-	return v, ok
 }
 
 func (c *cache) putSubject(k subjectKey, v key) {

@@ -110,33 +110,44 @@ func (e *Engine) cached(p *Policy, c *event.Connection) *seen {
 	if p.reads.Novelty && len(c.Novelty) > 0 {
 		return nil
 	}
-	s := p.cache.get(e.key(p, c))
+	who, peers := subjectOf(c), p.peers(c)
+	s, known := p.cache.get(who, peers)
+	if !known {
+		p.cache.putSubject(who, p.subject(c))
+		s, _ = p.cache.get(who, peers)
+	}
 	if s == nil || !s.decision.Until.IsZero() && !e.deps.Now().Before(s.decision.Until) {
 		return nil
 	}
 	return s
 }
 
-// key is the cache key of c. Facts of the process are made once a process; the
-// others are few.
-func (e *Engine) key(p *Policy, c *event.Connection) key {
-	cache := p.cache
-	who := subjectKey{c.Process, c.Cgroup.ID, c.UID}
-	subject, ok := cache.subject(who)
-	var buffer [keyBufferLen]byte
-	if !ok {
-		facts := Facts(c)
-		subject = cache.sum(p.reads.AppendSubjects(buffer[:0], &facts))
-		cache.putSubject(who, subject)
-	}
-	facts := rule.Facts{Direction: c.Direction, Proto: protocol(c)}
-	ends(&facts, c)
-	peers := cache.sum(p.reads.AppendPeers(buffer[:0], &facts))
-	return key{subject[0] ^ rotate(peers[0]), subject[1] ^ rotate(peers[1])}
+func subjectOf(c *event.Connection) subjectKey {
+	return subjectKey{c.Process, c.Cgroup.ID, c.UID}
 }
 
-// rotate keeps equal halves from cancelling each other out.
-func rotate(v uint64) uint64 { return v<<23 | v>>41 }
+// subject is the digest of what the rules read of a process and those above:
+// made once a process.
+func (p *Policy) subject(c *event.Connection) key {
+	var buffer [512]byte
+	facts := Facts(c)
+	return p.cache.sum(p.reads.AppendSubjects(buffer[:0], &facts))
+}
+
+// peers is the digest of what they read beside it, made for every row: nothing
+// of it leaves the stack.
+func (p *Policy) peers(c *event.Connection) key {
+	var (
+		buffer [128]byte
+		room   [4]rule.Name
+	)
+	facts := rule.Facts{Direction: c.Direction, Proto: protocol(c)}
+	ends(&facts, c)
+	if p.reads.From.Names || p.reads.To.Names {
+		facts.From.Names, facts.To.Names = names(c, room[:0])
+	}
+	return p.cache.sum(p.reads.AppendPeers(buffer[:0], &facts))
+}
 
 // evaluate asks OPA and keeps the answer.
 func (e *Engine) evaluate(ctx context.Context, p *Policy, c *event.Connection) *seen {
@@ -147,7 +158,7 @@ func (e *Engine) evaluate(ctx context.Context, p *Policy, c *event.Connection) *
 	s.recorded = recorded(&s.decision, e.cfg.Mode, p.reads.Input(&facts))
 	e.count(time.Since(began), s.decision.Error != "")
 	if s.decision.Cacheable && (!p.reads.Novelty || len(c.Novelty) == 0) {
-		cache.put(e.key(p, c), s)
+		cache.put(join(p.subject(c), p.peers(c)), s)
 	}
 	return s
 }

@@ -21,6 +21,7 @@ func Facts(c *event.Connection) rule.Facts {
 		}
 	}
 	ends(&f, c)
+	f.From.Names, f.To.Names = names(c, nil)
 	for _, name := range c.Novelty {
 		if n, ok := rule.ParseNovelty(name); ok {
 			f.Novelty = append(f.Novelty, n)
@@ -75,26 +76,26 @@ func protocol(c *event.Connection) string {
 	return event.ProtoName(c.Family, c.Proto)
 }
 
-// ends fills From, the end that began, and To.
+// ends fills From, the end that began, and To, all but the names.
 func ends(f *rule.Facts, c *event.Connection) {
-	local, peer := end(c, c.Local), end(c, c.Remote)
-	peer.Country = strings.ToUpper(c.Country)
-	peer.Names = names(c)
 	switch c.Direction {
 	case event.In:
-		f.From, f.To = peer, local
+		end(&f.From, c, c.Remote)
+		end(&f.To, c, c.Local)
+		f.From.Country = strings.ToUpper(c.Country)
 	case event.Listen:
-		f.To = local
+		end(&f.To, c, c.Local)
 	default:
-		f.From, f.To = local, peer
+		end(&f.From, c, c.Local)
+		end(&f.To, c, c.Remote)
+		f.To.Country = strings.ToUpper(c.Country)
 	}
 }
 
-func end(c *event.Connection, a netip.AddrPort) rule.Endpoint {
-	if !a.IsValid() {
-		return rule.Endpoint{}
+func end(e *rule.Endpoint, c *event.Connection, a netip.AddrPort) {
+	if a.IsValid() {
+		e.Addr, e.Port, e.HasPort = a.Addr().Unmap().WithZone(""), a.Port(), hasPorts(c)
 	}
-	return rule.Endpoint{Addr: a.Addr().Unmap().WithZone(""), Port: a.Port(), HasPort: hasPorts(c)}
 }
 
 // hasPorts reports whether the protocol has ports: those of ICMP and raw
@@ -110,30 +111,35 @@ func hasPorts(c *event.Connection) bool {
 	return false
 }
 
-// names are all names of the peer, and what the client claimed in TLS or QUIC:
-// a deny rule believes that too.
-func names(c *event.Connection) []rule.Name {
-	list := c.Names
-	if len(list) == 0 && c.Name.Domain != "" {
-		list = []event.Name{c.Name}
+// names are all names of the peer, which is the one end or the other, and what
+// the client claimed in TLS or QUIC: a deny rule believes that too. They are
+// put into room as long as it lasts.
+func names(c *event.Connection, room []rule.Name) (from, to []rule.Name) {
+	if c.Direction == event.Listen {
+		return nil, nil
 	}
-	var out []rule.Name
-	add := func(domain string, source event.NameSource, trusted bool) {
-		for i := range out {
-			if out[i].Domain == domain {
-				out[i].Trusted = out[i].Trusted || trusted
-				return
-			}
+	for i := range c.Names {
+		room = addName(room, c.Names[i].Domain, c.Names[i].Source, c.Names[i].Trusted)
+	}
+	if len(c.Names) == 0 {
+		room = addName(room, c.Name.Domain, c.Name.Source, c.Name.Trusted)
+	}
+	room = addName(room, c.Name.SNI, event.NameSNI, false)
+	if c.Direction == event.In {
+		return room, nil
+	}
+	return nil, room
+}
+
+func addName(to []rule.Name, domain string, source event.NameSource, trusted bool) []rule.Name {
+	if domain == "" {
+		return to
+	}
+	for i := range to {
+		if to[i].Domain == domain {
+			to[i].Trusted = to[i].Trusted || trusted
+			return to
 		}
-		if domain != "" {
-			out = append(out, rule.Name{Domain: domain, Source: source, Trusted: trusted})
-		}
 	}
-	for i := range list {
-		add(list[i].Domain, list[i].Source, list[i].Trusted)
-	}
-	if c.Name.SNI != "" {
-		add(c.Name.SNI, event.NameSNI, false)
-	}
-	return out
+	return append(to, rule.Name{Domain: domain, Source: source, Trusted: trusted})
 }
