@@ -109,7 +109,11 @@ func setScalarStyle(n *yaml.Node) {
 	if n.Style == 0 && n.Tag != "!!str" {
 		return // plain and no text: 443, true
 	}
-	plain := textNode(strings.TrimSpace(n.Value))
+	value := n.Value
+	if n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
+		value = strings.TrimRight(value, "\n") // a block ends with one that nobody means
+	}
+	plain := textNode(value)
 	n.Tag, n.Value, n.Style = plain.Tag, plain.Value, plain.Style
 }
 
