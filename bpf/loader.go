@@ -41,7 +41,7 @@ type Kernel struct {
 	coll      *ebpf.Collection
 	links     []link.Link // a dropped link detaches: keep each
 	mechs     []Mechanism
-	sections  map[string]*ebpf.ProgramSpec // what was loaded, by name
+	sections  map[string]*ebpf.ProgramSpec // what is loaded, by name; nil afterwards
 	flows     *generations[FlowKey, FlowValue]
 	overflow  *generations[ProcessId, Loss]
 	iterators map[string]*link.Iter
@@ -71,6 +71,7 @@ func Load(cfg Config) (*Kernel, error) {
 	if err := k.load(cfg, spec); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
+	k.sections = nil // a megabyte of instructions
 	return k, nil
 }
 
