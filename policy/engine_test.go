@@ -398,3 +398,18 @@ func TestSwitchedOff(t *testing.T) {
 		t.Errorf("revisions %q, %q, %q of what is left of %q", one.Revision, both.Revision, again.Revision, all.Revision)
 	}
 }
+
+// TestUnspecified: a listener on all addresses is open to everybody, and a
+// connection to the unspecified address goes to loopback.
+func TestUnspecified(t *testing.T) {
+	for _, any := range []string{"0.0.0.0:80", "[::]:80"} {
+		c := outbound(1, program("/bin/a"), any)
+		if f := Facts(&c); rule.ScopeOf(f.To.Addr) != rule.ScopeLoopback {
+			t.Errorf("a connection to %s goes to %v", any, f.To.Addr)
+		}
+		c = event.Connection{Process: program("/bin/a"), Direction: event.Listen, Family: event.AFInet, Proto: event.ProtoTCP, Local: netip.MustParseAddrPort(any)}
+		if f := Facts(&c); rule.ScopeOf(f.To.Addr) != rule.ScopeInternet {
+			t.Errorf("a listener on %s has scope %v", any, rule.ScopeOf(f.To.Addr))
+		}
+	}
+}

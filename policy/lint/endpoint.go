@@ -165,10 +165,9 @@ func onlyNets(hosts []rule.Host) bool {
 	return !slices.ContainsFunc(hosts, func(h rule.Host) bool { return h.Kind != rule.HostNet })
 }
 
-// nearby are the networks of the scopes that are not the internet. 0.0.0.0 and
-// the unspecified IPv6 address connect to the host itself.
+// nearby are the networks of the scopes that are not the internet.
 var nearby = map[rule.Scope][]netip.Prefix{
-	rule.ScopeLoopback: prefixes("127.0.0.0/8", "0.0.0.0/32", "::1/128", "::/128"),
+	rule.ScopeLoopback: prefixes("127.0.0.0/8", "::1/128"),
 	rule.ScopeLAN: prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "224.0.0.0/4",
 		"255.255.255.255/32", "fc00::/7", "fe80::/10", "ff00::/8"),
 }

@@ -69,9 +69,12 @@ type Scope uint8
 // Scopes.
 const (
 	ScopeInvalid  Scope = 0
-	ScopeLoopback Scope = 1 // 127.0.0.0/8, ::1, and the unspecified address, which connects there
+	ScopeLoopback Scope = 1 // 127.0.0.0/8 and ::1
 	ScopeLAN      Scope = 2 // private, shared (RFC 6598), link-local, unique local, multicast, broadcast
-	ScopeInternet Scope = 3 // every other
+	// ScopeInternet is every other address. The unspecified one is among them:
+	// a listener on it is open to everybody. (Facts of a connection to it name
+	// the loopback address, which is where it goes.)
+	ScopeInternet Scope = 3
 )
 
 var scopeNames = [...]string{"invalid", "loopback", "lan", "internet"}
@@ -92,7 +95,7 @@ func ScopeOf(a netip.Addr) Scope {
 	switch {
 	case !a.IsValid():
 		return ScopeInvalid
-	case a.IsLoopback(), a.IsUnspecified():
+	case a.IsLoopback():
 		return ScopeLoopback
 	case a.IsPrivate(), a.IsLinkLocalUnicast(), a.IsMulticast(), sharedSpace.Contains(a), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		return ScopeLAN

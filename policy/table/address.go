@@ -29,7 +29,7 @@ const noAddress = 0
 
 // scopeNets are the prefixes of the scopes; ScopeInternet is what they leave.
 var scopeNets = [...][]string{
-	rule.ScopeLoopback: {"127.0.0.0/8", "0.0.0.0/32", "::1/128", "::/128"},
+	rule.ScopeLoopback: {"127.0.0.0/8", "::1/128"},
 	rule.ScopeLAN: {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "224.0.0.0/4",
 		"255.255.255.255/32", "fc00::/7", "fe80::/10", "ff00::/8"},
 	rule.ScopeInternet: {"0.0.0.0/0", "::/0"},
