@@ -89,6 +89,20 @@ func ends(f *rule.Facts, c *event.Connection) {
 		end(&f.From, c, c.Local)
 		end(&f.To, c, c.Remote)
 		f.To.Country = strings.ToUpper(c.Country)
+		f.To.Addr = destination(f.To.Addr)
+	}
+}
+
+// destination is where a connection to a goes: to the unspecified address
+// means to this host.
+func destination(a netip.Addr) netip.Addr {
+	switch {
+	case !a.IsUnspecified():
+		return a
+	case a.Is4():
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	default:
+		return netip.IPv6Loopback()
 	}
 }
 
