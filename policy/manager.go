@@ -28,7 +28,7 @@ type ManagerConfig struct {
 	Engine  *Engine
 	// Used is called with a policy that just came into use: the record keeps
 	// its files, and open connections are decided again.
-	Used func(*Policy)
+	Used func(*Policy, *bundle.Snapshot)
 	// Alert tells what people should know.
 	Alert func(event.Alert)
 	Log   *slog.Logger
@@ -84,7 +84,7 @@ func (m *Manager) Start() error {
 	if compileErr != nil {
 		return errors.Join(err, fmt.Errorf("kept rules: %w", compileErr))
 	}
-	m.use(p, true)
+	m.use(p, kept, true)
 	m.fail(err, digest)
 	m.cfg.Log.Warn("the last good rules are used", "source", kept.Source, "revision", p.Set.Revision)
 	return nil
@@ -122,23 +122,23 @@ func (m *Manager) load() (digest string, err error) {
 		m.cfg.Log.Error("the rules are used, and will not be there after a restart if their source is not", "error", err)
 	}
 	m.digest = digest
-	m.use(p, false)
+	m.use(p, snapshot, false)
 	m.cfg.Log.Info("rules loaded", "revision", p.Set.Revision, "rules", len(p.Set.Rules), "took", p.Took)
 	return digest, nil
 }
 
 // use swaps. The caller holds mu.
-func (m *Manager) use(p *Policy, kept bool) {
+func (m *Manager) use(p *Policy, from *bundle.Snapshot, kept bool) {
 	m.cfg.Engine.Use(p)
 	m.view.Lock()
-	m.state.Source, m.state.Revision, m.state.Loaded, m.state.Took = p.Snapshot.Source, p.Set.Revision, p.Loaded, p.Took
+	m.state.Source, m.state.Revision, m.state.Loaded, m.state.Took = from.Source, p.Set.Revision, p.Loaded, p.Took
 	m.state.Rules, m.state.Confine, m.state.Kept = len(p.Set.Rules), len(p.Set.Confine), kept
 	m.state.Loads++
 	if !kept {
 		m.state.Error, m.failed = "", ""
 	}
 	m.view.Unlock()
-	m.cfg.Used(p)
+	m.cfg.Used(p, from)
 }
 
 // heal forgets an error: the files are again those that are in use.

@@ -41,13 +41,9 @@ func manage(t *testing.T, dir, state string) *managed {
 			if err != nil {
 				return nil, err
 			}
-			p, err := Prepare(t.Context(), loaded.Set, Options{})
-			if err == nil {
-				p.Snapshot = s
-			}
-			return p, err
+			return Prepare(t.Context(), loaded.Set, Options{})
 		},
-		Used: func(p *Policy) {
+		Used: func(p *Policy, _ *bundle.Snapshot) {
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			m.used = append(m.used, p.Set.Revision)

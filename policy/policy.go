@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"snitch/monitor/event"
-	"snitch/policy/bundle"
 	"snitch/policy/rego"
 	"snitch/policy/rego/custom"
 	"snitch/policy/rule"
@@ -24,10 +23,9 @@ import (
 // Policy is one rule set, ready to decide. It is immutable but for its cache,
 // and safe for concurrent use. Close it after the last decision.
 type Policy struct {
-	Set      *rule.Set
-	Snapshot *bundle.Snapshot // nil when the set did not come from files
-	Loaded   time.Time
-	Took     time.Duration // to compile
+	Set    *rule.Set
+	Loaded time.Time
+	Took   time.Duration // to compile
 
 	reads     rule.Reads
 	evaluator voter

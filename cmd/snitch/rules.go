@@ -97,12 +97,7 @@ func compile(ctx context.Context, s *bundle.Snapshot, cfg config.Rules, opts pol
 			return nil, err
 		}
 	}
-	p, err := policy.Prepare(ctx, policy.WithoutAlerts(loaded.Set, cfg.IDs()), opts)
-	if err != nil {
-		return nil, err
-	}
-	p.Snapshot = s
-	return p, nil
+	return policy.Prepare(ctx, policy.WithoutAlerts(loaded.Set, cfg.IDs()), opts)
 }
 
 // maxFailures bounds the failed cases that an error names.
@@ -171,10 +166,10 @@ func rulesError(err error) error {
 }
 
 // policyUsed keeps the rules with the record, so that it can be replayed, and
-// has open connections decided again.
-func (d *daemon) policyUsed(p *policy.Policy) {
-	files := make([]store.RuleFile, 0, len(p.Snapshot.Files))
-	for _, f := range p.Snapshot.Files {
+// has open connections decided again. What reading them needed is given back.
+func (d *daemon) policyUsed(p *policy.Policy, from *bundle.Snapshot) {
+	files := make([]store.RuleFile, 0, len(from.Files))
+	for _, f := range from.Files {
 		files = append(files, store.RuleFile{Path: f.Path, Data: f.Data})
 	}
 	if off := d.cfg.Rules.IDs(); len(off) > 0 {
@@ -183,8 +178,12 @@ func (d *daemon) policyUsed(p *policy.Policy) {
 	if err := d.store.PutRuleSet(p.Set.Revision, files); err != nil {
 		d.log.Warn("the record does not keep these rules", "component", "policy", "error", err)
 	}
-	if d.monitor != nil {
-		d.monitor.Republish()
+	if d.monitor == nil {
+		return // service.trim comes once all is there
+	}
+	d.monitor.Republish()
+	if err := broker.Trim(); err != nil {
+		d.log.Debug("memory was not given back", "error", err)
 	}
 }
 
