@@ -35,8 +35,8 @@ type HoldConfig struct {
 	AtDeadline event.Action  // ActionAllow or ActionDeny, of what nobody decided by then
 }
 
-// Backend puts verdicts into the kernel. The Controller calls Set and Close
-// from one goroutine; Status may be called at any time, by any.
+// Backend puts verdicts into the kernel. The Controller never calls two of Set
+// and Close at a time; Status may be called at any time, by any goroutine.
 type Backend interface {
 	// Set makes d hold, idempotently: tables of a new generation are filled and
 	// then swapped, so that at no moment half of two policies holds. On an
@@ -106,9 +106,9 @@ type Status struct {
 	Expired    uint64     // of these, that got AtDeadline
 	Waiting    int        // that wait now
 	Lost       uint64     // verdict events that the record did not get
-	// Unheld are rules that this backend cannot honour, or only in part: what
-	// they would deny passes. Shown, alerted, and refused by `enforce on` unless
-	// forced.
+	// Unheld are rules of the last Set, of whatever mode, that this backend
+	// cannot honour, or only in part: what they would deny passes. Shown, and
+	// refused by `enforce on` unless forced.
 	Unheld  []Unheld
 	Problem string // why the last Set or the kernel side is not well; "" when it is
 }
