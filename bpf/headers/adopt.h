@@ -15,13 +15,9 @@ static __always_inline __u64 tcp_consumed(struct sock *sk, const struct tcp_sock
 	return bytes;
 }
 
-/* Who began an established TCP connection: bytes_acked counts the SYN of the
- * side that connected, and of that side only. */
 static __always_inline __u8 tcp_kind(const struct tcp_sock *tp)
 {
-	__u32 first = tp->snd_nxt - (__u32)(tp->bytes_sent - tp->bytes_retrans);
-
-	return tp->snd_una - (__u32)tp->bytes_acked == first ? FLOW_ACCEPT : FLOW_CONNECT;
+	return tcp_accepted(tp) ? FLOW_ACCEPT : FLOW_CONNECT;
 }
 
 /* Of MPTCP, which a kernel may be built without. */

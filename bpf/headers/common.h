@@ -21,6 +21,7 @@
 #include "flow.h"
 #include "state.h"
 #include "peer.h"
+#include "began.h"
 #include "adopt.h"
 #include "send.h"
 #include "hook_sock.h"
@@ -28,6 +29,7 @@
 #include "tcp.h"
 #include "cgroup.h"
 #include "packet.h"
+#include "inode.h"
 #include "exec.h"
 #include "iter.h"
 
