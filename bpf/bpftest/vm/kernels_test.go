@@ -41,7 +41,7 @@ var (
 
 // without excuses what Debian's kernels are built without: they do not show
 // their configuration.
-var without = map[string][]string{"5.10": {"SNITCH_MISSING=mptcp"}}
+var without = map[string][]string{"5.10": {"SNITCH_MISSING=mptcp,ktls"}}
 
 // allSuites are the packages whose tests must pass on every kernel.
 var allSuites = []string{"bpf/features", "bpf", "bpf/bpftest/scenario"}
