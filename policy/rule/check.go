@@ -91,7 +91,7 @@ func textNode(s string) *yaml.Node {
 // find, the encoder still quotes, in the other quotes.
 func needsQuotes(s string) bool {
 	switch strings.ToLower(s) {
-	case "y", "n", "yes", "no", "on", "off", "true", "false", "null", "~":
+	case "y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", "<<", "=":
 		return true
 	}
 	return strings.IndexAny(s, "*@!&%`#|>'\"") == 0 || strings.ContainsAny(s, ":,[]{}\n") || strings.Contains(s, " #")
