@@ -1,0 +1,4 @@
+package bpf
+
+// The programs that allow and deny, apart from those that only look.
+//go:generate go run github.com/cilium/ebpf/cmd/bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -go-package bpf -cflags "-O2 -g -mcpu=v3 -Wall -Werror -Wno-unused-function -Iheaders" -type process_id -type verdict_control -type verdict_subject -type verdict_pending -type verdict_thread -type verdict_group_key -type verdict_group -type verdict_place_key -type verdict_address_key -type verdict_row_key -type verdict_entry -type verdict_decision_key -type verdict_decision -type verdict_event -type verdict_sock -type query -type verdict -type verdict_direction -type verdict_mode -type verdict_hook -type verdict_event_type -type verdict_event_flag -type verdict_count -type query_has verdict verdict.bpf.c

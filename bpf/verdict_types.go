@@ -1,0 +1,82 @@
+package bpf
+
+// What is written to the verdict programs and what they tell;
+// headers/verdict_wire.h says what the fields mean, docs/tables.md what the
+// tables are.
+type (
+	// VerdictID is one process image, as ProcessId.
+	VerdictID = verdictProcessId
+	// VerdictSubject is the classes of a process, by slot.
+	VerdictSubject = verdictVerdictSubject
+	// VerdictThread names who is about to run another image.
+	VerdictThread = verdictVerdictThread
+	// VerdictPending is the class of an image that is about to run.
+	VerdictPending = verdictVerdictPending
+	// VerdictGroupKey and the next types are keys and values of the tables.
+	VerdictGroupKey   = verdictVerdictGroupKey
+	VerdictGroup      = verdictVerdictGroup
+	VerdictPlaceKey   = verdictVerdictPlaceKey
+	VerdictAddressKey = verdictVerdictAddressKey
+	VerdictRowKey     = verdictVerdictRowKey
+	VerdictEntry      = verdictVerdictEntry
+	// VerdictDecisionKey and VerdictDecision are an answer of user space.
+	VerdictDecisionKey = verdictVerdictDecisionKey
+	VerdictDecision    = verdictVerdictDecision
+	// VerdictEvent is a record of the ring.
+	VerdictEvent = verdictVerdictEvent
+)
+
+// Verdicts of entries, decisions and events.
+const (
+	VerdictAsk   = uint8(verdictVerdictVERDICT_ASK)
+	VerdictAllow = uint8(verdictVerdictVERDICT_ALLOW)
+	VerdictAlert = uint8(verdictVerdictVERDICT_ALERT)
+	VerdictDeny  = uint8(verdictVerdictVERDICT_DENY)
+)
+
+// Types of events.
+const (
+	VerdictAsked  = uint8(verdictVerdictEventTypeVERDICT_ASKED)
+	VerdictDenied = uint8(verdictVerdictEventTypeVERDICT_DENIED)
+)
+
+// Flags of events.
+const (
+	VerdictHasPort = uint8(verdictVerdictEventFlagEVENT_HAS_PORT)
+	VerdictUnknown = uint8(verdictVerdictEventFlagEVENT_UNKNOWN)
+	VerdictRouted  = uint8(verdictVerdictEventFlagEVENT_ROUTED)
+	VerdictDead    = uint8(verdictVerdictEventFlagEVENT_DEAD)
+)
+
+// Hooks of events.
+const (
+	VerdictAtConnect = uint8(verdictVerdictHookHOOK_CONNECT)
+	VerdictAtSend    = uint8(verdictVerdictHookHOOK_SENDMSG)
+	VerdictAtBind    = uint8(verdictVerdictHookHOOK_BIND)
+	VerdictAtCreate  = uint8(verdictVerdictHookHOOK_CREATE)
+	VerdictAtEgress  = uint8(verdictVerdictHookHOOK_EGRESS)
+	VerdictAtIngress = uint8(verdictVerdictHookHOOK_INGRESS)
+)
+
+// Indexes of Counts.
+const (
+	CountAllowed      = int(verdictVerdictCountCOUNT_ALLOWED)
+	CountDenied       = int(verdictVerdictCountCOUNT_DENIED)
+	CountAsked        = int(verdictVerdictCountCOUNT_ASKED)
+	CountUnknown      = int(verdictVerdictCountCOUNT_UNKNOWN)
+	CountDeadPassed   = int(verdictVerdictCountCOUNT_DEAD_PASSED)
+	CountDeadRefused  = int(verdictVerdictCountCOUNT_DEAD_REFUSED)
+	CountKernel       = int(verdictVerdictCountCOUNT_KERNEL)
+	CountOtherPeer    = int(verdictVerdictCountCOUNT_OTHER_PEER)
+	CountRouted       = int(verdictVerdictCountCOUNT_ROUTED)
+	CountBadPacket    = int(verdictVerdictCountCOUNT_BAD_PACKET)
+	CountRingFull     = int(verdictVerdictCountCOUNT_RING_FULL)
+	CountNoStorage    = int(verdictVerdictCountCOUNT_NO_STORAGE)
+	CountSubjectsFull = int(verdictVerdictCountCOUNT_SUBJECTS_FULL)
+	CountPromoted     = int(verdictVerdictCountCOUNT_PROMOTED)
+	CountNotPromoted  = int(verdictVerdictCountCOUNT_NOT_PROMOTED)
+	CountMax          = int(verdictVerdictCountCOUNT_MAX)
+)
+
+// VerdictNoGroup is the group of an event whose process is in no class.
+const VerdictNoGroup = ^uint32(0)
