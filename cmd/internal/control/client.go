@@ -153,5 +153,8 @@ func (c *Client) ask(ctx context.Context, method, path string) (io.ReadCloser, e
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxLine)).Decode(&why); err != nil || why.Error == "" {
 		why.Error = resp.Status
 	}
+	if err := enforceError(resp.StatusCode, why.Error); err != nil {
+		return nil, err
+	}
 	return nil, fmt.Errorf("ask daemon: %s", why.Error)
 }

@@ -22,6 +22,11 @@ import (
 // TestMain makes the test binary a client when it is started as one: other
 // users are other processes.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "enforce" {
+		e, err := NewClient(os.Args[2]).Enforce(context.Background(), EnforceOrder{Do: EnforceOff})
+		fmt.Print(e.Mode, err)
+		os.Exit(0)
+	}
 	if len(os.Args) == 3 && os.Args[1] == "ask" {
 		st, err := NewClient(os.Args[2]).Status(context.Background())
 		switch {
@@ -49,6 +54,7 @@ type fixture struct {
 
 	flushes atomic.Int32
 	alerts  []string
+	orders  []EnforceOrder
 }
 
 // serve runs a server on a socket in a directory that everybody may search:
@@ -75,7 +81,7 @@ func serve(t *testing.T, mode os.FileMode) *fixture {
 	}
 	hub := NewHub(func(uid uint32) string { return fmt.Sprint("user", uid) })
 	f := &fixture{dir: dir, hub: hub, done: make(chan error, 1)}
-	s := New(Config{Access: access, Hub: hub, Log: slog.New(slog.DiscardHandler),
+	s := New(Config{Access: access, Hub: hub, Log: slog.New(slog.DiscardHandler), Enforce: f.enforce,
 		Flush:  func(context.Context) error { f.flushes.Add(1); return nil },
 		Reload: func() error { return errors.New("a.yaml:1:1: no") },
 		SetAlerts: func(_ context.Context, ids []int64, state event.AlertState) error {
@@ -97,8 +103,13 @@ func serve(t *testing.T, mode os.FileMode) *fixture {
 
 func askAs(t *testing.T, dir string, cred *syscall.Credential) string {
 	t.Helper()
+	return startAs(t, "ask", dir, cred)
+}
+
+func startAs(t *testing.T, word, dir string, cred *syscall.Credential) string {
+	t.Helper()
 	// A copy that every user may execute.
-	cmd := exec.Command("/proc/self/exe", "ask", dir)
+	cmd := exec.Command("/proc/self/exe", word, dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
 	cmd.Dir = "/"
 	out, err := cmd.CombinedOutput()

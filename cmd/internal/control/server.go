@@ -38,7 +38,10 @@ type Config struct {
 	Reload func() error
 	// SetAlerts says what a person did about alerts.
 	SetAlerts func(ctx context.Context, ids []int64, state event.AlertState) error
-	Log       *slog.Logger
+	// Enforce changes enforcement; its error is for people. Nil: it is not
+	// there.
+	Enforce func(ctx context.Context, o EnforceOrder) (Enforce, error)
+	Log     *slog.Logger
 }
 
 // Server answers on the control socket.
@@ -48,7 +51,7 @@ type Server struct {
 	flushing chan struct{} // held by who flushes
 }
 
-// New makes a server. All of cfg is needed.
+// New makes a server. All of cfg but Enforce is needed.
 func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, flushing: make(chan struct{}, 1)}
 	mux := http.NewServeMux()
@@ -57,6 +60,7 @@ func New(cfg Config) *Server {
 	mux.HandleFunc("POST /v1/flush", s.flush)
 	mux.HandleFunc("POST /v1/reload", s.reload)
 	mux.HandleFunc("POST /v1/alerts", s.alerts)
+	mux.HandleFunc("POST /v1/enforce", s.enforce)
 	s.http = &http.Server{Handler: s.guard(mux), ConnContext: withPeer, MaxHeaderBytes: maxHeader,
 		ReadHeaderTimeout: headerWithin, ReadTimeout: headerWithin, WriteTimeout: answerWithin, IdleTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(cfg.Log.With("component", "control").Handler(), slog.LevelDebug)}

@@ -24,6 +24,7 @@ type Status struct {
 	Live        Live            `json:"live"`
 	Broker      Broker          `json:"broker"`
 	Policy      Policy          `json:"policy"`
+	Enforce     *Enforce        `json:"enforce,omitempty"` // absent: this daemon cannot enforce
 }
 
 // Mechanism is one program in the kernel and what it is for.
