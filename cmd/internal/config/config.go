@@ -26,6 +26,7 @@ type Config struct {
 	LogLevel      string
 	Rules         Rules
 	Notify        Notify
+	Enforce       Enforce
 }
 
 // DefaultRules is the directory of rules of the system's daemon.
@@ -50,6 +51,23 @@ type Notify struct {
 	Quiet   string // hours without them, "22:00-07:00" of local time; "" is none
 }
 
+// Enforce is what denying means on this machine. `enforce on` and `off`, and
+// --mode, beat Mode.
+type Enforce struct {
+	Mode    string // audit or enforce
+	Fail    string // what holds when no living daemon answers: see Fails
+	Backend string // what denies: see Backends
+	Hold    Hold
+	// ProtectSSH protects the session of who turns enforcement on.
+	ProtectSSH bool
+}
+
+// Hold bounds how long a connection waits for its decision.
+type Hold struct {
+	Deadline time.Duration
+	Then     string // allow or deny
+}
+
 // Retention bounds the database; 0 is no bound.
 type Retention struct {
 	Age  time.Duration
@@ -66,6 +84,16 @@ type Hash struct {
 // Tiers are the values of tier.
 func Tiers() []string { return []string{"auto", "reference", "fexit", "counters"} }
 
+// Modes are the values of enforce.mode and of --mode.
+func Modes() []string { return []string{"audit", "enforce"} }
+
+// Fails are the values of enforce.fail; auto is closed when everything is
+// confined, else open.
+func Fails() []string { return []string{"auto", "open", "closed"} }
+
+// Backends are the values of enforce.backend.
+func Backends() []string { return []string{"auto", "cgroup", "nft"} }
+
 // LogLevels are the values of log_level.
 func LogLevels() []string { return []string{"debug", "info", "warn", "error"} }
 
@@ -78,5 +106,6 @@ func Default() Config {
 		Hash:        Hash{MaxSize: 2 << 30, Deadline: 5 * time.Second, Entries: 16384},
 		Tier:        "auto", LogLevel: "info",
 		Rules: Rules{Dir: DefaultRules}, Notify: Notify{Desktop: true},
+		Enforce: Enforce{Mode: "audit", Fail: "auto", Backend: "auto", Hold: Hold{Deadline: 2 * time.Second, Then: "allow"}, ProtectSSH: true},
 	}
 }

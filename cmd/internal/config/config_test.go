@@ -15,7 +15,8 @@ func TestParse(t *testing.T) {
 	full := Config{State: "/srv/snitch", Interval: 30 * time.Second, DrainInterval: 500 * time.Millisecond,
 		Retention: Retention{Age: 90 * 24 * time.Hour, Size: 0}, FlowEntries: 1024, EveryExec: true, ReverseDNS: true,
 		Hash: Hash{MaxSize: 512 << 20, Deadline: time.Second, Entries: 100}, Cgroup: "/sys/fs/cgroup/x", Tier: "counters", LogLevel: "debug",
-		Rules: Rules{Dir: "/srv/rules", Test: true, Off: "a.b, c-1"}, Notify: Notify{Quiet: "22:00-07:00"}}
+		Rules: Rules{Dir: "/srv/rules", Test: true, Off: "a.b, c-1"}, Notify: Notify{Quiet: "22:00-07:00"},
+		Enforce: Enforce{Mode: "enforce", Fail: "closed", Backend: "nft", Hold: Hold{Deadline: 500 * time.Millisecond, Then: "deny"}}}
 	for name, c := range map[string]struct {
 		in   string
 		want Config
@@ -39,6 +40,7 @@ tier: counters
 log_level: debug
 rules: {dir: /srv/rules, test: true, off: "a.b, c-1"}
 notify: {desktop: false, quiet: "22:00-07:00"}
+enforce: {mode: enforce, fail: closed, backend: nft, hold: {deadline: 500ms, then: deny}, protect_ssh: false}
 `, full},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -57,8 +59,8 @@ notify: {desktop: false, quiet: "22:00-07:00"}
 func TestEverySettingIsReachable(t *testing.T) {
 	for _, s := range settings {
 		prefix, key := "", s.path
-		if dir, last, nested := strings.Cut(s.path, "."); nested {
-			prefix, key = dir+".", last
+		if dot := strings.LastIndexByte(s.path, '.'); dot >= 0 {
+			prefix, key = s.path[:dot+1], s.path[dot+1:]
 		}
 		found := false
 		for _, k := range keysBelow(prefix) {
@@ -93,6 +95,8 @@ func TestFaults(t *testing.T) {
 		"no bool":         {"version: 1\nevery_exec: yes\n", `f.yaml:2:13: every_exec: "yes" is neither true nor false`},
 		"no rule id":      {"version: 1\nrules: {off: A_b!}\n", `f.yaml:2:14: rules.off: "A_b!" is no id of a rule`},
 		"no hours":        {"version: 1\nnotify: {quiet: 7-25}\n", `f.yaml:2:17: notify.quiet: "7-25" are no hours like 22:00-07:00`},
+		"no fail mode":    {"version: 1\nenforce: {fail: maybe}\n", `f.yaml:2:17: enforce.fail: "maybe" is not one of auto, open, closed`},
+		"deep unknown":    {"version: 1\nenforce: {hold: {after: 2s}}\n", `f.yaml:2:18: unknown setting "enforce.hold.after"`},
 		"too many":        {"version: 1\nflow_entries: 99999999999\n", `f.yaml:2:15: flow_entries: 99999999999 is not between 64 and 4194304`},
 		"anchor":          {"version: 1\nstate: &a /x\ncgroup: *a\n", "f.yaml:2:8: anchors and aliases are not used here\nf.yaml:3:9: anchors and aliases are not used here"},
 		"merge":           {"version: 1\n<<: {state: /x}\n", `f.yaml:2:1: this key is no plain word`},

@@ -54,6 +54,16 @@ var settings = []setting{
 	{"rules.off", func(c *Config, v string) error { return setIDs(&c.Rules.Off, v) }},
 	{"notify.desktop", func(c *Config, v string) error { return setBool(&c.Notify.Desktop, v) }},
 	{"notify.quiet", func(c *Config, v string) error { return setQuiet(&c.Notify.Quiet, v) }},
+	{"enforce.mode", func(c *Config, v string) error { return setChoice(&c.Enforce.Mode, v, Modes()) }},
+	{"enforce.fail", func(c *Config, v string) error { return setChoice(&c.Enforce.Fail, v, Fails()) }},
+	{"enforce.backend", func(c *Config, v string) error { return setChoice(&c.Enforce.Backend, v, Backends()) }},
+	{"enforce.hold.deadline", func(c *Config, v string) error {
+		return setDuration(&c.Enforce.Hold.Deadline, v, 100*time.Millisecond, time.Minute)
+	}},
+	{"enforce.hold.then", func(c *Config, v string) error {
+		return setChoice(&c.Enforce.Hold.Then, v, []string{"allow", "deny"})
+	}},
+	{"enforce.protect_ssh", func(c *Config, v string) error { return setBool(&c.Enforce.ProtectSSH, v) }},
 	{"log_level", func(c *Config, v string) error { return setChoice(&c.LogLevel, v, LogLevels()) }},
 }
 
