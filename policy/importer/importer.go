@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -206,4 +207,20 @@ func lineCol(data []byte, offset int64) string {
 	before := data[:min(max(offset, 0), int64(len(data)))]
 	line := bytes.Count(before, []byte("\n")) + 1
 	return fmt.Sprintf("%d:%d", line, len(before)-bytes.LastIndexByte(before, '\n'))
+}
+
+// unread names the keys of a JSON object that are not among known.
+func unread(object json.RawMessage, known ...string) []string {
+	var all map[string]json.RawMessage
+	if json.Unmarshal(object, &all) != nil {
+		return nil // no object: who reads it says so
+	}
+	var out []string
+	for key := range all {
+		if !slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, key) }) {
+			out = append(out, shown(key))
+		}
+	}
+	slices.Sort(out)
+	return out[:min(len(out), maxNotes)]
 }

@@ -71,6 +71,9 @@ func LittleSnitch(files []Source) (*Result, error) {
 		if len(g.DenyDomains)+len(g.DenyHosts)+len(g.DenyAddresses) > maxItems {
 			return nil, fmt.Errorf("%s: more than %d denied hosts", f.Name, maxItems)
 		}
+		for _, key := range unread(f.Data, "name", "description", "rules", "denied-remote-domains", "denied-remote-hosts", "denied-remote-addresses", "denied-remote-notes") {
+			res.Notes = append(res.Notes, fmt.Sprintf("%s: the key %q is not known and not carried over", f.Name, key))
+		}
 		for i, r := range g.Rules {
 			res.Items = append(res.Items, littleItem(f, &g, i, r, names))
 		}
@@ -138,9 +141,12 @@ func word(r littleRule, key string) (string, error) {
 	return s, err
 }
 
+// bookkeeping are the keys of exported rules that are no conditions.
+var bookkeeping = []string{"creationDate", "modificationDate", "origin", "factoryID", "factoryHelpText", "protected", "hidden"}
+
 func (d *draft) littleRule(in littleRule) error {
 	r := maps.Clone(in)
-	for _, key := range []string{"creationDate", "modificationDate"} {
+	for _, key := range bookkeeping {
 		delete(r, key)
 	}
 	if disabled, _, err := read[bool](r, "disabled"); err != nil || disabled {
@@ -168,7 +174,7 @@ func (d *draft) littleAction(r littleRule) error {
 		d.rule.Action = event.ActionAllow
 	case "deny":
 		d.rule.Action = event.ActionDeny
-	case "ask":
+	case "ask", "": // the default
 		d.rule.Action = event.ActionAlert
 		d.note("ask is an alert here: the connection is not held")
 	default:
@@ -213,6 +219,13 @@ func (d *draft) littleProcess(r littleRule) error {
 
 func (d *draft) littleOwner(r littleRule) error {
 	owner, err := word(r, "owner")
+	if err == nil && r["uid"] != nil {
+		if owner != "" && owner != "any" {
+			return refuse("owner %q beside a uid", shown(owner))
+		}
+		owner, err = word(r, "uid")
+		d.note("uid: user ids are those of the other system")
+	}
 	if err != nil || owner == "" || owner == "any" {
 		return err
 	}
@@ -232,7 +245,7 @@ func (d *draft) littlePriority(r littleRule) error {
 	if err != nil {
 		return err
 	}
-	if priority != "" && priority != "regular" {
+	if priority != "" && priority != "default" && priority != "regular" {
 		d.note("priority %s is not carried over: a stricter rule that matches too wins", shown(priority))
 	}
 	return nil
@@ -290,8 +303,7 @@ func (d *draft) littleProtocol(r littleRule) error {
 	if protocol = strings.ToLower(protocol); !knownProtocol(protocol) {
 		return refuse("protocol %q is not known", shown(protocol))
 	}
-	d.to().Proto = []string{protocol}
-	return nil
+	return once(&d.to().Proto, []string{protocol}, "protocol")
 }
 
 // remoteNets are the words of "remote" that are networks.
@@ -316,6 +328,9 @@ func (d *draft) littleRemote(r littleRule, peer func() *rule.EndpointMatch) erro
 	case len(hosts) > 0:
 		peer().Host = hosts
 	case remote == "" || remote == "any":
+	case remote == "bpf":
+		d.note("remote bpf, packets below the network stack, is protocol packet here")
+		d.to().Proto = []string{"packet"}
 	case remote == "local-net":
 		d.note("remote local-net is scope lan here: every private network, not only the own one")
 		peer().Scope = []rule.Scope{rule.ScopeLAN}

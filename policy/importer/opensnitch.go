@@ -29,6 +29,18 @@ type openOperator struct {
 	Data      json.RawMessage `json:"data"`
 	Sensitive bool            `json:"sensitive"`
 	List      []openOperator  `json:"list"`
+
+	unread []string // keys that are none of these
+}
+
+// UnmarshalJSON also notes what it does not know.
+func (o *openOperator) UnmarshalJSON(b []byte) error {
+	type plain openOperator
+	if err := json.Unmarshal(b, (*plain)(o)); err != nil {
+		return err
+	}
+	o.unread = unread(b, "type", "operand", "data", "sensitive", "list")
+	return nil
 }
 
 // OpenSnitch reads rule files of OpenSnitch. An error is about a file that is
@@ -42,6 +54,7 @@ func OpenSnitch(files []Source) (*Result, error) {
 		"OpenSnitch compares paths without regard to case unless told otherwise; paths here are exact",
 		"protocols tcp and udp are of IPv4 only in OpenSnitch, of both families here",
 		"an allow by host name believes only names that this program resolved itself",
+		"a disabled rule still ends OpenSnitch's search for another one; here it is left out",
 	}}
 	names := ids{}
 	for _, f := range files {
@@ -57,6 +70,9 @@ func OpenSnitch(files []Source) (*Result, error) {
 func openItem(f Source, r openRule, names ids) Item {
 	item := Item{File: f.Name, Name: shown(r.Name)}
 	var d draft
+	for _, key := range unread(f.Data, "created", "updated", "name", "description", "enabled", "precedence", "nolog", "action", "duration", "operator") {
+		d.note("the key %q is not known and not carried over", key)
+	}
 	if err := d.openRule(&r); err != nil {
 		item.Notes = []string{err.Error()}
 		return item
@@ -81,8 +97,11 @@ func (d *draft) openRule(r *openRule) error {
 	switch r.Action {
 	case "allow":
 		d.rule.Action = event.ActionAllow
-	case "deny", "reject":
+	case "deny":
 		d.rule.Action = event.ActionDeny
+	case "reject":
+		d.rule.Action = event.ActionDeny
+		d.note("reject is deny here: the program is told at once that it may not connect")
 	default:
 		return refuse("action %q is not known", shown(r.Action))
 	}
@@ -94,6 +113,9 @@ func (d *draft) openRule(r *openRule) error {
 	if err := d.openOperator(&r.Operator, 0); err != nil {
 		return err
 	}
+	if r.NoLog {
+		d.note("nolog is not carried over: every connection is recorded here")
+	}
 	if r.Precedence {
 		d.note("priority is not carried over: a stricter rule that matches too wins; give that one an exception")
 	}
@@ -104,6 +126,9 @@ func (d *draft) openRule(r *openRule) error {
 func (d *draft) openOperator(o *openOperator, depth int) error {
 	if depth > maxDepth {
 		return refuse("operators nested more than %d deep", maxDepth)
+	}
+	if len(o.unread) > 0 {
+		return refuse("the key %q of an operator is not known: it may be a condition", o.unread[0])
 	}
 	if o.Type != "list" {
 		return d.openCondition(o)
@@ -154,13 +179,27 @@ func (d *draft) openCondition(o *openOperator) error {
 		return refuse("%s: environments are not read here", shown(o.Operand))
 	}
 	if o.Type == "lists" || strings.HasPrefix(o.Operand, "lists.") {
-		return refuse("%s of %s: copy the files beside the rules and name them under lists:", shown(o.Operand), shown(data))
+		return refuseList(o.Operand, data)
 	}
 	values, err := d.openValues(o, data)
 	if err != nil {
 		return err
 	}
 	return d.openOperand(o, values)
+}
+
+// refuseList says what to do about a directory of lists, which is no part of the
+// rule file.
+func refuseList(operand, dir string) error {
+	switch operand {
+	case "lists.domains", "lists.ips", "lists.nets":
+		return refuse("%s of %s: copy its files beside the rules, name each under lists: and write host: @NAME", operand, shown(dir))
+	case "lists.domains_regexp":
+		return refuse("%s of %s: names have no regular expressions here; write each as .example.org or *.example.org", operand, shown(dir))
+	case "lists.hash.md5":
+		return refuse("%s of %s: rules here name SHA-256 only", operand, shown(dir))
+	}
+	return refuse("%s of %s: this kind of list is not known", shown(operand), shown(dir))
 }
 
 // openValues are the values that an operator compares with: one, or those of a

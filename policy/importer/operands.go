@@ -129,9 +129,14 @@ func knownProtocol(s string) bool {
 // destination adds hosts: names, addresses, networks, or the name of a set of
 // networks.
 func (d *draft) destination(end *rule.EndpointMatch, operand string, values []string) error {
-	if strings.HasSuffix(operand, ".network") && len(values) == 1 && strings.EqualFold(values[0], "LAN") {
-		d.note("%s LAN is scope lan and loopback here", operand)
-		return once(&end.Scope, []rule.Scope{rule.ScopeLoopback, rule.ScopeLAN}, operand)
+	if strings.HasSuffix(operand, ".network") && len(values) == 1 {
+		switch strings.ToUpper(values[0]) { // its aliases; an administrator may have changed them
+		case "LAN":
+			d.note("%s LAN is scope lan and loopback here", operand)
+			return once(&end.Scope, []rule.Scope{rule.ScopeLoopback, rule.ScopeLAN}, operand)
+		case "MULTICAST":
+			values = remoteNets["multicast"]
+		}
 	}
 	var hosts []rule.Host
 	for _, v := range values {
