@@ -12,6 +12,7 @@ import (
 
 	"snitch/monitor/event"
 	"snitch/policy/rule"
+	"snitch/policy/rule/ruletest"
 )
 
 // set makes a Set of rules; ids sorted by the caller.
@@ -410,6 +411,21 @@ func TestUnspecified(t *testing.T) {
 		c = event.Connection{Process: program("/bin/a"), Direction: event.Listen, Family: event.AFInet, Proto: event.ProtoTCP, Local: netip.MustParseAddrPort(any)}
 		if f := Facts(&c); rule.ScopeOf(f.To.Addr) != rule.ScopeInternet {
 			t.Errorf("a listener on %s has scope %v", any, rule.ScopeOf(f.To.Addr))
+		}
+	}
+}
+
+// TestCachedDoesNotAllocate holds that a decision which is known costs no
+// memory, whatever the row says.
+func TestCachedDoesNotAllocate(t *testing.T) {
+	e := New(Config{Mode: event.ModeAudit}, Deps{})
+	e.Use(prepared(t, ruletest.Mixed(100)))
+	for _, f := range ruletest.MixedFacts(100, 20) {
+		c := connection(&f)
+		c.Name.SNI = "claimed.example"
+		e.Decide(t.Context(), &c)
+		if n := testing.AllocsPerRun(10, func() { e.Decide(t.Context(), &c) }); n != 0 {
+			t.Errorf("%v allocations for %+v", n, f)
 		}
 	}
 }

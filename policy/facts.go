@@ -87,22 +87,21 @@ func ends(f *rule.Facts, c *event.Connection) {
 		end(&f.To, c, c.Local)
 	default:
 		end(&f.From, c, c.Local)
-		end(&f.To, c, c.Remote)
+		end(&f.To, c, destination(c.Remote))
 		f.To.Country = strings.ToUpper(c.Country)
-		f.To.Addr = destination(f.To.Addr)
 	}
 }
 
 // destination is where a connection to a goes: to the unspecified address
 // means to this host.
-func destination(a netip.Addr) netip.Addr {
-	switch {
-	case !a.IsUnspecified():
+func destination(a netip.AddrPort) netip.AddrPort {
+	switch addr := a.Addr().Unmap(); {
+	case !addr.IsUnspecified():
 		return a
-	case a.Is4():
-		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	case addr.Is4():
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), a.Port())
 	default:
-		return netip.IPv6Loopback()
+		return netip.AddrPortFrom(netip.IPv6Loopback(), a.Port())
 	}
 }
 

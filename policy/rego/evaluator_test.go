@@ -64,7 +64,7 @@ func exported(t *testing.T, set *rule.Set) string {
 
 // TestNoAnswer makes a failure an error and never an empty answer.
 func TestNoAnswer(t *testing.T) {
-	e, err := New(t.Context(), mixedSet(50))
+	e, err := New(t.Context(), ruletest.Mixed(50))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestNoAnswer(t *testing.T) {
 
 // TestConcurrent shares one evaluator.
 func TestConcurrent(t *testing.T) {
-	set := mixedSet(300)
+	set := ruletest.Mixed(300)
 	e, err := New(t.Context(), set)
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +89,7 @@ func TestConcurrent(t *testing.T) {
 	var group errgroup.Group
 	for worker := range 4 {
 		group.Go(func() error {
-			facts := mixedFacts(300, 150)
+			facts := ruletest.MixedFacts(300, 150)
 			for i := range facts {
 				f := &facts[(i+worker*7)%len(facts)]
 				got, err := e.Votes(t.Context(), f)

@@ -165,3 +165,10 @@ func TestTrust(t *testing.T) {
 		}
 	}
 }
+
+func paths(texts ...string) (out []rule.Pattern) {
+	for _, text := range texts {
+		out = append(out, rule.Pattern{Text: text, Kind: rule.PathPattern})
+	}
+	return out
+}
