@@ -23,6 +23,7 @@ type VerdictConfig struct {
 	Decisions uint32 // answers of user space; 0: 65,536
 	Peers     uint32 // datagram peers; 0: 32,768
 	RingBytes uint32 // a power of two; 0: 1 MiB
+	Probe     bool   // load the program of Verdicts.Probe too
 }
 
 // Verdicts are the kernel programs that allow and deny, and their tables.
@@ -64,7 +65,9 @@ func (v *Verdicts) prepare() {
 			v.spec.Maps[name].MaxEntries = size
 		}
 	}
-	delete(v.spec.Programs, "verdict_probe") // for tests
+	if !v.cfg.Probe {
+		delete(v.spec.Programs, "verdict_probe")
+	}
 	if v.cfg.Pins == "" {
 		return
 	}

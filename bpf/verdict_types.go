@@ -12,16 +12,22 @@ type (
 	VerdictThread = verdictVerdictThread
 	// VerdictPending is the class of an image that is about to run.
 	VerdictPending = verdictVerdictPending
-	// VerdictGroupKey and the next types are keys and values of the tables.
-	VerdictGroupKey   = verdictVerdictGroupKey
-	VerdictGroup      = verdictVerdictGroup
-	VerdictPlaceKey   = verdictVerdictPlaceKey
+	// VerdictGroupKey is a key of the table of groups.
+	VerdictGroupKey = verdictVerdictGroupKey
+	// VerdictGroup is a value of it.
+	VerdictGroup = verdictVerdictGroup
+	// VerdictPlaceKey is a key of the table of places.
+	VerdictPlaceKey = verdictVerdictPlaceKey
+	// VerdictAddressKey is a key of the trie of addresses.
 	VerdictAddressKey = verdictVerdictAddressKey
-	VerdictRowKey     = verdictVerdictRowKey
-	VerdictEntry      = verdictVerdictEntry
-	// VerdictDecisionKey and VerdictDecision are an answer of user space.
+	// VerdictRowKey is a key of the trie of verdicts.
+	VerdictRowKey = verdictVerdictRowKey
+	// VerdictEntry is a value of it.
+	VerdictEntry = verdictVerdictEntry
+	// VerdictDecisionKey is what an answer of user space is about.
 	VerdictDecisionKey = verdictVerdictDecisionKey
-	VerdictDecision    = verdictVerdictDecision
+	// VerdictDecision is the answer.
+	VerdictDecision = verdictVerdictDecision
 	// VerdictEvent is a record of the ring.
 	VerdictEvent = verdictVerdictEvent
 )
