@@ -41,9 +41,27 @@ func (d *daemon) status(context.Context) (control.Status, error) {
 	s.Broker = control.Broker{PID: b.PID, Alive: b.Alive, Helpers: b.Helpers, Starts: b.Starts, Failed: b.Failed}
 	s.Database = d.databaseStatus()
 	s.Policy = d.policyStatus()
+	s.Packages, s.Desktops = d.packagesStatus(), d.desktopsStatus()
 	s.Memory.RSS, s.Memory.PSS = memory(os.Getpid())
 	s.Memory.BrokerRSS, s.Memory.BrokerPSS = memory(b.PID)
 	return s, nil
+}
+
+func (d *daemon) packagesStatus() control.Packages {
+	o := d.owner.Stats()
+	s := control.Packages{Databases: []control.PackageDatabase{}, Asked: o.Asked, Dropped: o.Dropped, Failed: o.Failed + o.Deadline}
+	for _, db := range o.Databases {
+		s.Databases = append(s.Databases, control.PackageDatabase{Name: db.Name, Packages: db.Packages, Files: db.Files, Bytes: uint64(db.Bytes), LoadTime: db.Load.Seconds()})
+	}
+	return s
+}
+
+func (d *daemon) desktopsStatus() control.Desktops {
+	if d.notifier == nil {
+		return control.Desktops{}
+	}
+	n := d.notifier.Stats()
+	return control.Desktops{Enabled: true, Desks: int(n.Desks), Alerts: n.Alerts, Shown: n.Shown, Dropped: n.Dropped, Failed: n.Failed}
 }
 
 func (d *daemon) databaseStatus() control.Database {

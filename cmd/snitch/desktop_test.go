@@ -75,8 +75,12 @@ func TestAlertOnADesktop(t *testing.T) {
 	if err := control.NewClient(d.state).Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if total := d.status(t).Connections.Total; total < 4*2*visits {
-		t.Errorf("%d connections, want the two ends of %d", total, 4*visits)
+	st := d.status(t)
+	if st.Connections.Total < 4*2*visits {
+		t.Errorf("%d connections, want the two ends of %d", st.Connections.Total, 4*visits)
+	}
+	if want := (control.Desktops{Enabled: true, Desks: 1, Alerts: st.Desktops.Alerts, Shown: 3}); st.Desktops != want {
+		t.Errorf("status tells %+v, want %+v", st.Desktops, want)
 	}
 	if got := len(server.Calls()); got != 3 {
 		t.Errorf("%d toasts, want one for each alert and the answer: %+v", got, server.Calls())

@@ -148,7 +148,9 @@ func formatStatus(st control.Status) string {
 	line("processes", "%d known", st.Processes)
 	line("digests", "%d known, %d pending, %d hits, %d misses, %s read; fanotify %s", st.Digests.Entries, st.Digests.Pending, st.Digests.Hits, st.Digests.Misses, text.Bytes(st.Digests.Bytes), st.Digests.Fanotify)
 	line("names", "%d addresses have one; %d of %d DNS answers believed, %d hellos; resolved: %s", st.Names.Addresses, st.Names.Believed, st.Names.Answers, st.Names.Hellos, st.Names.Resolved)
+	packagesLine(line, st.Packages)
 	policyLines(line, st.Policy)
+	desktopsLine(line, st.Desktops)
 	databaseLine(line, st.Database)
 	line("memory", "core %s PSS (%s RSS), broker %s PSS (%s RSS)", text.Bytes(st.Memory.PSS), text.Bytes(st.Memory.RSS), text.Bytes(st.Memory.BrokerPSS), text.Bytes(st.Memory.BrokerRSS))
 	line("live", "%s, %d messages lost", text.Plural(uint64(st.Live.Clients), "client"), st.Live.Lost)
@@ -160,6 +162,27 @@ func formatStatus(st control.Status) string {
 	_ = w.Flush() // a strings.Builder takes everything
 	writeLosses(&b, st.Losses)
 	return b.String()
+}
+
+// packagesLine says which package databases programs are looked for in.
+func packagesLine(line func(name, format string, args ...any), p control.Packages) {
+	databases := make([]string, len(p.Databases))
+	for i, db := range p.Databases {
+		databases[i] = fmt.Sprintf("%s has %s of %s (%s)", db.Name, text.Plural(uint64(db.Files), "file"), text.Plural(uint64(db.Packages), "package"), text.Bytes(db.Bytes))
+	}
+	if len(databases) == 0 {
+		databases = []string{"no database read"}
+	}
+	line("packages", "%s; %d asked, %d dropped, %d failed", strings.Join(databases, ", "), p.Asked, p.Dropped, p.Failed)
+}
+
+// desktopsLine says whom alerts are shown to.
+func desktopsLine(line func(name, format string, args ...any), d control.Desktops) {
+	if !d.Enabled {
+		line("desktops", "not notified (notify.desktop is off)")
+		return
+	}
+	line("desktops", "%d notified; %s, %d shown, %d dropped, %d helpers failed", d.Desks, text.Plural(d.Alerts, "alert"), d.Shown, d.Dropped, d.Failed)
 }
 
 // policyLines names the rules in use, and why others are not.

@@ -19,11 +19,13 @@ type Status struct {
 	Processes   int             `json:"processes"`
 	Digests     Digests         `json:"digests"`
 	Names       Names           `json:"names"`
+	Packages    Packages        `json:"packages"`
 	Database    Database        `json:"database"`
 	Memory      Memory          `json:"memory"`
 	Live        Live            `json:"live"`
 	Broker      Broker          `json:"broker"`
 	Policy      Policy          `json:"policy"`
+	Desktops    Desktops        `json:"desktops"`
 	Enforce     *Enforce        `json:"enforce,omitempty"` // absent: this daemon cannot enforce
 }
 
@@ -78,6 +80,33 @@ type Names struct {
 	Believed  uint64 `json:"believed"`  // of these, paired with their query
 	Hellos    uint64 `json:"hellos"`
 	Resolved  string `json:"resolved"` // "connected", or why not
+}
+
+// Packages is how it is learned which package owns a program.
+type Packages struct {
+	Databases []PackageDatabase `json:"databases"` // that were needed so far
+	Asked     uint64            `json:"asked"`
+	Dropped   uint64            `json:"dropped"` // the queue was full: asked again by the next connection
+	Failed    uint64            `json:"failed"`  // databases or files that could not be read, or not in time
+}
+
+// PackageDatabase is one of dpkg, rpm or pacman.
+type PackageDatabase struct {
+	Name     string  `json:"name"`
+	Packages int     `json:"packages"`
+	Files    int     `json:"files"`
+	Bytes    uint64  `json:"bytes"`     // of memory
+	LoadTime float64 `json:"load_time"` // seconds
+}
+
+// Desktops is who is notified of alerts.
+type Desktops struct {
+	Enabled bool   `json:"enabled"`
+	Desks   int    `json:"desks"`   // people with a desktop
+	Alerts  uint64 `json:"alerts"`  // to tell of
+	Shown   uint64 `json:"shown"`   // notifications that a desktop took, each of one alert or more
+	Dropped uint64 `json:"dropped"` // alerts that are told as a number only
+	Failed  uint64 `json:"failed"`  // helpers that ended by an error
 }
 
 // Database is the record on disk.
