@@ -90,7 +90,14 @@ func (l *layout) input(scope []expr.Any, deadMan bool) {
 	ch.add("answers", ctReply(), only(accept()))
 	ch.add("errors about connections", ctState(expr.CtStateBitRELATED), only(accept()))
 	l.housekeeping(ch)
-	ch.add("", scope, only(jump("in")))
+	ch.add("", scope, only(goTo("arrives")))
+
+	// The segment that ends a handshake is for a socket that is none yet.
+	arrives := l.chain("arrives", nil)
+	arrives.add("", flags(tcpSYN, true), only(goTo("in")))
+	arrives.add("", cgroupAt(0, expr.CmpOpNeq, 0), only(goTo("in")))
+	arrives.add("", l4proto(unix.IPPROTO_TCP), only(goTo("flow")))
+	arrives.add("", only(goTo("in")))
 }
 
 // preamble is what both base chains begin with.

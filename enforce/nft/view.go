@@ -23,13 +23,14 @@ type view struct {
 }
 
 // views are all chains of judgement. Incoming packets show the cgroup of the
-// socket that they are for, but not its user; the answer shows the user. A
-// SYN-ACK is sent on behalf of a socket that is none yet and has no cgroup.
+// socket that they are for, but not its user; the answer shows the user. During
+// a handshake there is no socket yet that has a cgroup, only its listener has.
 func views() []view {
 	return []view{
 		{name: "out", direction: event.Out, uid: sure, cgroup: sure, kernel: absent, alerts: true},
 		{name: "kernel", direction: event.Out, uid: absent, cgroup: sure, kernel: sure, alerts: true},
 		{name: "in", direction: event.In, uid: unknown, cgroup: sure, kernel: unknown, alerts: true},
+		{name: "flow", direction: event.In, uid: unknown, cgroup: unknown, kernel: unknown},
 		{name: "synack", direction: event.In, swap: true, uid: sure, cgroup: unknown, kernel: absent},
 		{name: "reply", direction: event.In, swap: true, uid: sure, cgroup: sure, kernel: absent},
 	}

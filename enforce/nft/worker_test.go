@@ -112,21 +112,46 @@ func converse(a ask) (out answer) {
 	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv)
 	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &tv)
 	began := time.Now()
-	err = unix.Connect(fd, peer)
+	err = connect(fd, peer)
 	if err == nil {
-		_, err = unix.Write(fd, []byte{'x'})
+		_, err = retry(func() (int, error) { return unix.Write(fd, []byte{'x'}) })
 	}
 	out.Took = time.Since(began)
 	if err != nil {
 		out.Errno = errno(err)
 		return out
 	}
-	n, err := unix.Read(fd, make([]byte, 1))
+	n, err := retry(func() (int, error) { return unix.Read(fd, make([]byte, 1)) })
 	out.Echoed = n == 1
 	if err != nil {
 		out.Errno = errno(err)
 	}
 	return out
+}
+
+// retry repeats what a signal of the Go runtime interrupted.
+func retry(f func() (int, error)) (n int, err error) {
+	for n, err = f(); errors.Is(err, unix.EINTR); n, err = f() {
+	}
+	return n, err
+}
+
+// connect goes on in the kernel when it is interrupted.
+func connect(fd int, peer unix.Sockaddr) error {
+	err := unix.Connect(fd, peer)
+	if !errors.Is(err, unix.EINTR) {
+		return err
+	}
+	if _, err := retry(func() (int, error) {
+		return unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, int(patience.Milliseconds()))
+	}); err != nil {
+		return err
+	}
+	value, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && value != 0 {
+		err = unix.Errno(value)
+	}
+	return err
 }
 
 func errno(err error) (e unix.Errno) {
@@ -157,7 +182,7 @@ func listen(a ask) error {
 	if err := unix.Listen(fd, 64); err != nil {
 		return err
 	}
-	go echoStreams(fd)
+	go echoStreams(fd, a.UID)
 	return nil
 }
 
@@ -171,7 +196,12 @@ func echoDatagrams(fd int) {
 	}
 }
 
-func echoStreams(fd int) {
+// echoStreams accepts as a user, whose the accepted sockets then are.
+func echoStreams(fd int, uid uint32) {
+	runtime.LockOSThread()
+	if err := unix.Setfsuid(int(uid)); err != nil {
+		panic(err)
+	}
 	for {
 		conn, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC)
 		if err != nil {
