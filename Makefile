@@ -13,7 +13,7 @@ KERNELS ?= 5.10 6.1 6.12 7
 FUZZTIME ?= 5s
 
 .DEFAULT_GOAL := help
-.PHONY: build generate generate-check fmt lint run test test-short test-race test-kernel differential fuzz e2e bench package clean help
+.PHONY: build generate generate-check fmt lint run test test-short test-race test-kernel differential fuzz e2e bench bench-policy package clean help
 
 build: ## build the static binary build/snitch
 	@mkdir -p $(BUILD)
@@ -71,6 +71,9 @@ e2e: build ## the daemon as a user meets it: scenarios on real traffic (root)
 bench: build ## paired benchmarks, attached against bare; writes docs/benchmarks.md
 	@tools/setup.sh bench
 	$(GO) run ./bpf/bpftest/bench -o docs/benchmarks.md
+
+bench-policy: ## only its part about rules: decisions, reloads, lists, history
+	$(GO) run ./bpf/bpftest/bench -policy -o docs/benchmarks.md
 
 package: build ## a static tarball under build/
 	tools/package.sh $(VERSION)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -180,6 +181,20 @@ func BenchmarkHistory(b *testing.B) {
 				return 0, 0, err
 			}
 			r, err := history.Replay(b.Context(), s, recorded, nil)
+			if err != nil {
+				return 0, 0, err
+			}
+			return r.Same.Connections, r.Decided, nil
+		},
+		"diff": func(s *recordedRows) (uint64, int, error) {
+			var sides [2]*history.Policy
+			for i := range sides {
+				var err error
+				if _, sides[i], err = candidate(b.Context(), stdio{out: io.Discard, err: io.Discard}, rules); err != nil {
+					return 0, 0, err
+				}
+			}
+			r, err := history.Compare(b.Context(), s, sides[0], sides[1], nil)
 			if err != nil {
 				return 0, 0, err
 			}

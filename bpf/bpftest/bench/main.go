@@ -3,11 +3,12 @@
 // that what changes on the machine meanwhile hits both. It prints a table and
 // keeps it in a file (docs/benchmarks.md).
 //
-//	go run ./bpf/bpftest/bench [-o FILE]
+//	go run ./bpf/bpftest/bench [-o FILE] [-policy]
 //
 // The programs are attached to a cgroup of the benchmark's own, which holds
 // both ends of the loopback workloads and the near end of the others. What is
-// attached to the whole machine (tp_btf) runs for both. Root only.
+// attached to the whole machine (tp_btf) runs for both. Root only, but for
+// -policy, which measures that part alone and keeps the rest of the file.
 package main
 
 import (
@@ -29,6 +30,7 @@ type options struct {
 	pairs  int
 	length time.Duration
 	snitch string
+	rules  bool // -policy
 }
 
 func main() {
@@ -45,8 +47,12 @@ func run(args []string) error {
 	f.IntVar(&o.pairs, "pairs", 7, "pairs of runs")
 	f.DurationVar(&o.length, "for", 400*time.Millisecond, "length of one run")
 	f.StringVar(&o.snitch, "snitch", "", "binary to measure; built when empty")
+	f.BoolVar(&o.rules, "policy", false, "measure decisions, reloads and history only")
 	if err := f.Parse(args); err != nil {
 		return err
+	}
+	if o.rules {
+		return policyAlone(&o)
 	}
 	if os.Geteuid() != 0 {
 		return errors.New("namespaces and programs need root: sudo make bench")
@@ -76,7 +82,7 @@ func measure(o *options) (err error) {
 		name string
 		run  func(*document) error
 	}{
-		{"paired runs", b.paired}, {"programs", b.programs}, {"load", b.load}, {"memory", b.memory}, {"parts", b.parts},
+		{"paired runs", b.paired}, {"programs", b.programs}, {"load", b.load}, {"memory", b.memory}, {"policy", b.policy}, {"parts", b.parts},
 	}
 	for _, s := range stages {
 		fmt.Fprintf(os.Stderr, "bench: %s\n", s.name)
@@ -89,6 +95,26 @@ func measure(o *options) (err error) {
 		return nil
 	}
 	if err := os.WriteFile(o.out, []byte(doc.String()), 0o644); err != nil {
+		return fmt.Errorf("keep table: %w", err)
+	}
+	return nil
+}
+
+// policyAlone measures the section about policy and puts it in its place.
+func policyAlone(o *options) error {
+	var doc document
+	if err := (&bench{options: o}).policy(&doc); err != nil {
+		return fmt.Errorf("measure policy: %w", err)
+	}
+	fmt.Print(doc.String())
+	if o.out == "" {
+		return nil
+	}
+	text, err := os.ReadFile(o.out)
+	if err == nil {
+		err = os.WriteFile(o.out, []byte(replaceSection(string(text), policyTitle, doc.String())), 0o644)
+	}
+	if err != nil {
 		return fmt.Errorf("keep table: %w", err)
 	}
 	return nil
