@@ -55,8 +55,11 @@ func New(ctx context.Context, set *rule.Set) (*Evaluator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare rules: %w", err)
 	}
+	compiler.Graph = nil // a tenth of what the compiler holds, and of no use to an evaluation
+	conditions := m.conditions
+	conditions.terms = nil // with m, whose rules the compiler copied
 	return &Evaluator{query: query, compiler: compiler, store: store, txn: txn, values: cache.NewInterQueryValueCache(context.Background(), nil),
-		in: inputs{conditions: &m.conditions, reads: m.reads()}}, nil
+		in: inputs{conditions: &conditions, reads: m.reads()}}, nil
 }
 
 // canceller asks the context itself.
