@@ -58,7 +58,11 @@ var mayImport = map[string][]string{
 	"enforce":         {"policy", "policy/rule", "monitor/event"},
 	"enforce/verdict": {"bpf", "bpf/features", "enforce", "policy", "policy/rule", "policy/table", "monitor/event"},
 	"enforce/nft":     {"bpf/features", "enforce", "policy", "policy/rule", "policy/table", "monitor/event"},
-	"rules":           {},
+	// Holding packets and destroying sockets speak netlink and know no rules.
+	"enforce/nft/queue": {"enforce/netns"},
+	"enforce/cut":       {"enforce/netns"},
+	"enforce/netns":     {},
+	"rules":             {},
 	// The commands' own rooms never touch the kernel: no bpf, no enforce.
 	"cmd/internal/...": {"monitor/event", "monitor/store", "monitor/store/query", "policy", "policy/...", "cmd/internal/..."},
 	"cmd/snitch":       {"..."}, // the only wiring
