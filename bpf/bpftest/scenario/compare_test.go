@@ -59,7 +59,7 @@ func (v *verdict) flow(rep *report.Report, f *report.Flow, rows []record, taken 
 	var mine []*record
 	for i := range rows {
 		row := &rows[i]
-		if taken[i] || row.PID != rep.PID || byHash && row.SHA256 != rep.SHA256 || !matches(f, row) {
+		if taken[i] || row.PID != rep.PID || byHash && row.SHA256 != rep.SHA256 || !v.matches(f, row) {
 			continue
 		}
 		taken[i] = true
@@ -105,6 +105,23 @@ func gone(row *record) bool {
 // matches compares what names the flow; empty fields of f match anything. A
 // packet socket has no addresses: there the result tells the row of its bytes
 // from the row that says it was found, before it moved any.
+// matches is matches, with what the shortfall excuses.
+func (v *verdict) matches(f *report.Flow, row *record) bool {
+	if matches(f, row) {
+		return true
+	}
+	if v.excuse == nil || !v.excuse.began || row.Direction == "listen" {
+		return false
+	}
+	either := *f
+	either.Direction = ""
+	if !matches(&either, row) {
+		return false
+	}
+	v.used = true
+	return true
+}
+
 func matches(f *report.Flow, row *record) bool {
 	if f.Proto == "packet" && !allows(f, row) {
 		return false

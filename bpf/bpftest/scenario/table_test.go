@@ -38,6 +38,7 @@ type shortfall struct {
 	received bool     // received may differ
 	rows     bool     // rows may be missing or more
 	result   bool     // the result may be another
+	began    bool     // who began may be told wrongly
 }
 
 func (s *scenario) shortfall(tier string) *shortfall {
