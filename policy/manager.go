@@ -103,6 +103,21 @@ func (m *Manager) Reload() error {
 	return err
 }
 
+// Recompile reads the source and compiles what it finds, also what is in use
+// already: what Compile adds to the files is another now.
+func (m *Manager) Recompile() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := m.digest
+	m.digest = ""
+	digest, err := m.load()
+	if err != nil {
+		m.digest = before
+		m.fail(err, digest)
+	}
+	return err
+}
+
 // load reads, compiles and uses. The caller holds mu.
 func (m *Manager) load() (digest string, err error) {
 	snapshot, err := m.cfg.Source.Read()
