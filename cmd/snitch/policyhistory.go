@@ -15,6 +15,7 @@ import (
 	"snitch/cmd/internal/config"
 	"snitch/cmd/internal/control"
 	"snitch/cmd/internal/text"
+	"snitch/enforce"
 	"snitch/monitor/event"
 	"snitch/monitor/store/query"
 	"snitch/monitor/store/schema"
@@ -127,9 +128,16 @@ func (s *recordedRows) ruleSet(ctx context.Context, kept query.RuleSet) (*rule.S
 	}
 	var snapshot bundle.Snapshot
 	var off []string
+	var protected *enforce.Protected // nil: nothing was added
 	for _, f := range files {
-		if f.Path == switchedOff {
+		switch f.Path {
+		case switchedOff:
 			off = strings.Fields(string(f.Data))
+			continue
+		case enforce.ProtectedFile:
+			if protected, err = enforce.ParseProtected(f.Data); err != nil {
+				return nil, err
+			}
 			continue
 		}
 		snapshot.Files = append(snapshot.Files, bundle.File{Path: f.Path, Data: f.Data})
@@ -143,6 +151,11 @@ func (s *recordedRows) ruleSet(ctx context.Context, kept query.RuleSet) (*rule.S
 		return nil, err
 	}
 	set := policy.WithoutAlerts(loaded.Set, off)
+	if protected != nil {
+		if set, err = protected.Merge(set); err != nil {
+			return nil, err
+		}
+	}
 	set.Revision = kept.Revision // which says already what it lacks
 	return set, nil
 }

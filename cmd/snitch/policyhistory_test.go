@@ -18,6 +18,7 @@ import (
 	"snitch/monitor/store"
 	"snitch/policy"
 	"snitch/policy/bundle"
+	"snitch/policy/rule"
 	"snitch/policy/history"
 )
 
@@ -56,7 +57,7 @@ func decidedDatabase(dir, rules string, conns []event.Connection) (err error) {
 	if err != nil {
 		return err
 	}
-	p, err := compile(ctx, snapshot, config.Rules{}, policy.Options{})
+	p, err := compile(ctx, snapshot, config.Rules{}, func(s *rule.Set) (*rule.Set, error) { return s, nil }, policy.Options{})
 	if err != nil {
 		return err
 	}

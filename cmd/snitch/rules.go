@@ -77,8 +77,8 @@ func shipped() (*bundle.Snapshot, error) {
 }
 
 // compile makes a policy of the files, as the configuration of this machine
-// wants it.
-func compile(ctx context.Context, s *bundle.Snapshot, cfg config.Rules, opts policy.Options) (*policy.Policy, error) {
+// wants it, with what protect adds.
+func compile(ctx context.Context, s *bundle.Snapshot, cfg config.Rules, protect func(*rule.Set) (*rule.Set, error), opts policy.Options) (*policy.Policy, error) {
 	files, err := s.FS()
 	if err != nil {
 		return nil, err
@@ -97,7 +97,11 @@ func compile(ctx context.Context, s *bundle.Snapshot, cfg config.Rules, opts pol
 			return nil, err
 		}
 	}
-	return policy.Prepare(ctx, policy.WithoutAlerts(loaded.Set, cfg.IDs()), opts)
+	set, err := protect(policy.WithoutAlerts(loaded.Set, cfg.IDs()))
+	if err != nil {
+		return nil, err
+	}
+	return policy.Prepare(ctx, set, opts)
 }
 
 // maxFailures bounds the failed cases that an error names.
@@ -136,7 +140,7 @@ func testRules(ctx context.Context, loaded *rule.Loaded, log *slog.Logger) error
 
 // tryRules compiles the files without running anything of them, and counts rules.
 func tryRules(ctx context.Context, s *bundle.Snapshot, cfg config.Rules) (rules int, err error) {
-	p, err := compile(ctx, s, cfg, policy.Options{Spawn: func(context.Context) (io.ReadWriteCloser, error) { return nil, policy.ErrNoWorker }})
+	p, err := compile(ctx, s, cfg, alsoProtected, policy.Options{Spawn: func(context.Context) (io.ReadWriteCloser, error) { return nil, policy.ErrNoWorker }})
 	if err != nil {
 		return 0, err
 	}
@@ -152,7 +156,7 @@ func (d *daemon) openPolicy(ctx context.Context) error {
 	opts := policy.Options{Log: d.log, Spawn: func(ctx context.Context) (io.ReadWriteCloser, error) { return d.broker.Start(ctx, broker.CustomRules) }}
 	d.manager = policy.NewManager(policy.ManagerConfig{
 		Source: newRuleSource(d.cfg.Rules.Dir), Keeper: bundle.Keeper{Dir: d.state.path}, Engine: d.engine,
-		Compile: func(s *bundle.Snapshot) (*policy.Policy, error) { return compile(ctx, s, d.cfg.Rules, opts) },
+		Compile: func(s *bundle.Snapshot) (*policy.Policy, error) { return compile(ctx, s, d.cfg.Rules, d.protect, opts) },
 		Used:    d.policyUsed, Alert: d.raise, Log: d.log.With("component", "policy"),
 	})
 	if err := d.manager.Start(); err != nil {
@@ -175,6 +179,8 @@ func (d *daemon) policyUsed(p *policy.Policy, from *bundle.Snapshot) {
 	if off := d.cfg.Rules.IDs(); len(off) > 0 {
 		files = append(files, store.RuleFile{Path: switchedOff, Data: []byte(strings.Join(off, "\n") + "\n")})
 	}
+	files = append(files, d.protectedFiles(p.Set)...)
+	d.enforce.Use(context.Background(), p)
 	if err := d.store.PutRuleSet(p.Set.Revision, files); err != nil {
 		d.log.Warn("the record does not keep these rules", "component", "policy", "error", err)
 	}

@@ -17,6 +17,7 @@ import (
 	"snitch/cmd/internal/broker"
 	"snitch/cmd/internal/config"
 	"snitch/cmd/internal/control"
+	"snitch/enforce"
 	"snitch/monitor"
 	"snitch/monitor/digest"
 	"snitch/monitor/dns"
@@ -48,6 +49,7 @@ type daemon struct {
 	engine   *policy.Engine
 	causes   *causes
 	manager  *policy.Manager
+	enforce  *enforce.Controller
 	hub      *control.Hub
 	listener net.Listener
 	monitor  *monitor.Monitor
@@ -65,7 +67,7 @@ func assemble(ctx context.Context, cfg config.Config, state *stateDir, log *slog
 			d = nil
 		}
 	}()
-	for _, open := range []func(context.Context) error{d.openBroker, d.openNotifier, d.openKernel, d.seal, d.openStore, d.openPolicy, d.openFacts, d.openControl} {
+	for _, open := range []func(context.Context) error{d.openBroker, d.openNotifier, d.openKernel, d.seal, d.openStore, d.openEnforce, d.openPolicy, d.startEnforce, d.openFacts, d.openControl} {
 		if err := open(ctx); err != nil {
 			return d, err
 		}
@@ -198,11 +200,12 @@ func (d *daemon) run(ctx context.Context, ready func()) error {
 	g.Go(func() error { return d.owner.Run(rest) })
 	g.Go(func() error { return d.store.Run(rest) })
 	g.Go(func() error { return d.manager.Run(rest) })
+	g.Go(func() error { return d.enforce.Run(rest) })
 	if d.notifier != nil {
 		g.Go(func() error { return d.notifier.Run(rest) })
 	}
 	server := control.New(control.Config{Access: control.Access{Group: d.state.gid}, Hub: d.hub, Status: d.status, Flush: d.store.Flush,
-		Reload: d.manager.Reload, SetAlerts: d.setAlerts, Log: d.log})
+		Reload: d.manager.Reload, SetAlerts: d.setAlerts, Enforce: d.enforceOrder, Log: d.log})
 	g.Go(func() error { return server.Serve(rest, d.listener) })
 	g.Go(func() error {
 		defer endRest()
