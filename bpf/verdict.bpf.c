@@ -32,6 +32,7 @@
 #include "headers/verdict_call.h"
 #include "headers/verdict_packet.h"
 #include "headers/verdict_adopt.h"
+#include "headers/verdict_cut.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
@@ -168,6 +169,17 @@ int verdict_adopt(struct bpf_iter__task_file *ctx)
 
 	if (task && file)
 		adopt_file(task, file);
+	return 0;
+}
+
+SEC("iter/bpf_sk_storage_map")
+int verdict_cut(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	struct sock *sk = ctx->sk;
+	struct verdict_sock *st = ctx->value;
+
+	if (sk && st)
+		cut_socket(ctx->meta->seq, sk, st);
 	return 0;
 }
 

@@ -204,6 +204,7 @@ const (
 	verdictVerdictHookHOOK_CREATE  verdictVerdictHook = 4
 	verdictVerdictHookHOOK_EGRESS  verdictVerdictHook = 5
 	verdictVerdictHookHOOK_INGRESS verdictVerdictHook = 6
+	verdictVerdictHookHOOK_CUT     verdictVerdictHook = 7
 )
 
 type verdictVerdictMode uint32
@@ -308,6 +309,7 @@ const (
 	verdictProgVerdictConnect4 = "verdict_connect4"
 	verdictProgVerdictConnect6 = "verdict_connect6"
 	verdictProgVerdictCreate   = "verdict_create"
+	verdictProgVerdictCut      = "verdict_cut"
 	verdictProgVerdictEgress   = "verdict_egress"
 	verdictProgVerdictExec     = "verdict_exec"
 	verdictProgVerdictExit     = "verdict_exit"
@@ -338,6 +340,7 @@ const (
 	verdictVarWireSubject      = "wire_subject"
 	verdictVarWireThread       = "wire_thread"
 	verdictVarWireVerdict      = "wire_verdict"
+	verdictVarZeroForAllWeKnow = "zero_for_all_we_know"
 )
 
 // loadVerdict returns the embedded CollectionSpec for verdict.
@@ -388,6 +391,7 @@ type verdictProgramSpecs struct {
 	VerdictConnect4 *ebpf.ProgramSpec `ebpf:"verdict_connect4"`
 	VerdictConnect6 *ebpf.ProgramSpec `ebpf:"verdict_connect6"`
 	VerdictCreate   *ebpf.ProgramSpec `ebpf:"verdict_create"`
+	VerdictCut      *ebpf.ProgramSpec `ebpf:"verdict_cut"`
 	VerdictEgress   *ebpf.ProgramSpec `ebpf:"verdict_egress"`
 	VerdictExec     *ebpf.ProgramSpec `ebpf:"verdict_exec"`
 	VerdictExit     *ebpf.ProgramSpec `ebpf:"verdict_exit"`
@@ -423,27 +427,28 @@ type verdictMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type verdictVariableSpecs struct {
-	WireAddressKey *ebpf.VariableSpec `ebpf:"wire_address_key"`
-	WireControl    *ebpf.VariableSpec `ebpf:"wire_control"`
-	WireCount      *ebpf.VariableSpec `ebpf:"wire_count"`
-	WireDirection  *ebpf.VariableSpec `ebpf:"wire_direction"`
-	WireEntry      *ebpf.VariableSpec `ebpf:"wire_entry"`
-	WireEvent      *ebpf.VariableSpec `ebpf:"wire_event"`
-	WireEventFlag  *ebpf.VariableSpec `ebpf:"wire_event_flag"`
-	WireEventType  *ebpf.VariableSpec `ebpf:"wire_event_type"`
-	WireGroup      *ebpf.VariableSpec `ebpf:"wire_group"`
-	WireGroupKey   *ebpf.VariableSpec `ebpf:"wire_group_key"`
-	WireHas        *ebpf.VariableSpec `ebpf:"wire_has"`
-	WireHook       *ebpf.VariableSpec `ebpf:"wire_hook"`
-	WireMode       *ebpf.VariableSpec `ebpf:"wire_mode"`
-	WirePending    *ebpf.VariableSpec `ebpf:"wire_pending"`
-	WirePlaceKey   *ebpf.VariableSpec `ebpf:"wire_place_key"`
-	WireQuery      *ebpf.VariableSpec `ebpf:"wire_query"`
-	WireRowKey     *ebpf.VariableSpec `ebpf:"wire_row_key"`
-	WireSock       *ebpf.VariableSpec `ebpf:"wire_sock"`
-	WireSubject    *ebpf.VariableSpec `ebpf:"wire_subject"`
-	WireThread     *ebpf.VariableSpec `ebpf:"wire_thread"`
-	WireVerdict    *ebpf.VariableSpec `ebpf:"wire_verdict"`
+	WireAddressKey   *ebpf.VariableSpec `ebpf:"wire_address_key"`
+	WireControl      *ebpf.VariableSpec `ebpf:"wire_control"`
+	WireCount        *ebpf.VariableSpec `ebpf:"wire_count"`
+	WireDirection    *ebpf.VariableSpec `ebpf:"wire_direction"`
+	WireEntry        *ebpf.VariableSpec `ebpf:"wire_entry"`
+	WireEvent        *ebpf.VariableSpec `ebpf:"wire_event"`
+	WireEventFlag    *ebpf.VariableSpec `ebpf:"wire_event_flag"`
+	WireEventType    *ebpf.VariableSpec `ebpf:"wire_event_type"`
+	WireGroup        *ebpf.VariableSpec `ebpf:"wire_group"`
+	WireGroupKey     *ebpf.VariableSpec `ebpf:"wire_group_key"`
+	WireHas          *ebpf.VariableSpec `ebpf:"wire_has"`
+	WireHook         *ebpf.VariableSpec `ebpf:"wire_hook"`
+	WireMode         *ebpf.VariableSpec `ebpf:"wire_mode"`
+	WirePending      *ebpf.VariableSpec `ebpf:"wire_pending"`
+	WirePlaceKey     *ebpf.VariableSpec `ebpf:"wire_place_key"`
+	WireQuery        *ebpf.VariableSpec `ebpf:"wire_query"`
+	WireRowKey       *ebpf.VariableSpec `ebpf:"wire_row_key"`
+	WireSock         *ebpf.VariableSpec `ebpf:"wire_sock"`
+	WireSubject      *ebpf.VariableSpec `ebpf:"wire_subject"`
+	WireThread       *ebpf.VariableSpec `ebpf:"wire_thread"`
+	WireVerdict      *ebpf.VariableSpec `ebpf:"wire_verdict"`
+	ZeroForAllWeKnow *ebpf.VariableSpec `ebpf:"zero_for_all_we_know"`
 }
 
 // verdictObjects contains all objects after they have been loaded into the kernel.
@@ -505,27 +510,28 @@ func (m *verdictMaps) Close() error {
 //
 // It can be passed to loadVerdictObjects or ebpf.CollectionSpec.LoadAndAssign.
 type verdictVariables struct {
-	WireAddressKey *ebpf.Variable `ebpf:"wire_address_key"`
-	WireControl    *ebpf.Variable `ebpf:"wire_control"`
-	WireCount      *ebpf.Variable `ebpf:"wire_count"`
-	WireDirection  *ebpf.Variable `ebpf:"wire_direction"`
-	WireEntry      *ebpf.Variable `ebpf:"wire_entry"`
-	WireEvent      *ebpf.Variable `ebpf:"wire_event"`
-	WireEventFlag  *ebpf.Variable `ebpf:"wire_event_flag"`
-	WireEventType  *ebpf.Variable `ebpf:"wire_event_type"`
-	WireGroup      *ebpf.Variable `ebpf:"wire_group"`
-	WireGroupKey   *ebpf.Variable `ebpf:"wire_group_key"`
-	WireHas        *ebpf.Variable `ebpf:"wire_has"`
-	WireHook       *ebpf.Variable `ebpf:"wire_hook"`
-	WireMode       *ebpf.Variable `ebpf:"wire_mode"`
-	WirePending    *ebpf.Variable `ebpf:"wire_pending"`
-	WirePlaceKey   *ebpf.Variable `ebpf:"wire_place_key"`
-	WireQuery      *ebpf.Variable `ebpf:"wire_query"`
-	WireRowKey     *ebpf.Variable `ebpf:"wire_row_key"`
-	WireSock       *ebpf.Variable `ebpf:"wire_sock"`
-	WireSubject    *ebpf.Variable `ebpf:"wire_subject"`
-	WireThread     *ebpf.Variable `ebpf:"wire_thread"`
-	WireVerdict    *ebpf.Variable `ebpf:"wire_verdict"`
+	WireAddressKey   *ebpf.Variable `ebpf:"wire_address_key"`
+	WireControl      *ebpf.Variable `ebpf:"wire_control"`
+	WireCount        *ebpf.Variable `ebpf:"wire_count"`
+	WireDirection    *ebpf.Variable `ebpf:"wire_direction"`
+	WireEntry        *ebpf.Variable `ebpf:"wire_entry"`
+	WireEvent        *ebpf.Variable `ebpf:"wire_event"`
+	WireEventFlag    *ebpf.Variable `ebpf:"wire_event_flag"`
+	WireEventType    *ebpf.Variable `ebpf:"wire_event_type"`
+	WireGroup        *ebpf.Variable `ebpf:"wire_group"`
+	WireGroupKey     *ebpf.Variable `ebpf:"wire_group_key"`
+	WireHas          *ebpf.Variable `ebpf:"wire_has"`
+	WireHook         *ebpf.Variable `ebpf:"wire_hook"`
+	WireMode         *ebpf.Variable `ebpf:"wire_mode"`
+	WirePending      *ebpf.Variable `ebpf:"wire_pending"`
+	WirePlaceKey     *ebpf.Variable `ebpf:"wire_place_key"`
+	WireQuery        *ebpf.Variable `ebpf:"wire_query"`
+	WireRowKey       *ebpf.Variable `ebpf:"wire_row_key"`
+	WireSock         *ebpf.Variable `ebpf:"wire_sock"`
+	WireSubject      *ebpf.Variable `ebpf:"wire_subject"`
+	WireThread       *ebpf.Variable `ebpf:"wire_thread"`
+	WireVerdict      *ebpf.Variable `ebpf:"wire_verdict"`
+	ZeroForAllWeKnow *ebpf.Variable `ebpf:"zero_for_all_we_know"`
 }
 
 // verdictPrograms contains all programs after they have been loaded into the kernel.
@@ -538,6 +544,7 @@ type verdictPrograms struct {
 	VerdictConnect4 *ebpf.Program `ebpf:"verdict_connect4"`
 	VerdictConnect6 *ebpf.Program `ebpf:"verdict_connect6"`
 	VerdictCreate   *ebpf.Program `ebpf:"verdict_create"`
+	VerdictCut      *ebpf.Program `ebpf:"verdict_cut"`
 	VerdictEgress   *ebpf.Program `ebpf:"verdict_egress"`
 	VerdictExec     *ebpf.Program `ebpf:"verdict_exec"`
 	VerdictExit     *ebpf.Program `ebpf:"verdict_exit"`
@@ -557,6 +564,7 @@ func (p *verdictPrograms) Close() error {
 		p.VerdictConnect4,
 		p.VerdictConnect6,
 		p.VerdictCreate,
+		p.VerdictCut,
 		p.VerdictEgress,
 		p.VerdictExec,
 		p.VerdictExit,

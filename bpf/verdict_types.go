@@ -62,6 +62,7 @@ const (
 	VerdictAtCreate  = uint8(verdictVerdictHookHOOK_CREATE)
 	VerdictAtEgress  = uint8(verdictVerdictHookHOOK_EGRESS)
 	VerdictAtIngress = uint8(verdictVerdictHookHOOK_INGRESS)
+	VerdictAtCut     = uint8(verdictVerdictHookHOOK_CUT)
 )
 
 // Indexes of Counts.

@@ -56,11 +56,11 @@ static __noinline int judge(struct query *q)
 	if (!ctl)
 		return 0;
 	q->generation = ctl->generation;
-	q->flags = 0;
+	q->flags = blur(0);
 	if (q->id.start) {
 		q->class = subject_class(&q->id, q->generation);
 		if (!q->class) {
-			q->flags = EVENT_UNKNOWN;
+			q->flags = blur(EVENT_UNKNOWN);
 			count(COUNT_UNKNOWN);
 		}
 	}
@@ -99,22 +99,16 @@ static __always_inline void event_ends(struct verdict_event *e, const struct que
 	e->lport = out ? q->from_port : q->to_port;
 }
 
-/* Tells user space; the record goes without a wake-up unless somebody waits. */
-static __noinline int tell(struct query *q, struct bpf_sock *sk, __u32 type, __u32 verdict)
+/* All of an event but the namespace. */
+static __always_inline void event_fill(struct verdict_event *e, const struct query *q, __u32 type,
+				       __u32 verdict)
 {
-	struct verdict_event *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
-
-	if (!e) {
-		count(COUNT_RING_FULL);
-		return 0;
-	}
 	e->time = bpf_ktime_get_boot_ns();
 	e->id = q->id;
 	e->cookie = q->cookie;
 	event_ends(e, q);
 	e->family = q->family;
 	e->proto = q->proto;
-	e->netns = sock_netns_number(sk);
 	e->generation = q->generation;
 	e->rule = q->rule;
 	e->group = q->group;
@@ -127,6 +121,19 @@ static __noinline int tell(struct query *q, struct bpf_sock *sk, __u32 type, __u
 	e->hook = q->hook;
 	e->flags = q->flags | (q->has & HAS_TO_PORT ? EVENT_HAS_PORT : 0);
 	__builtin_memset(e->pad, 0, sizeof(e->pad));
+}
+
+/* Tells user space; the record goes without a wake-up unless somebody waits. */
+static __noinline int tell(struct query *q, struct bpf_sock *sk, __u32 type, __u32 verdict)
+{
+	struct verdict_event *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+
+	if (!e) {
+		count(COUNT_RING_FULL);
+		return 0;
+	}
+	event_fill(e, q, type, verdict);
+	e->netns = sock_netns_number(sk);
 	bpf_ringbuf_submit(e, type == VERDICT_ASKED ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 	return 0;
 }

@@ -98,14 +98,14 @@ static __noinline int look_up(struct query *q)
 {
 	__u32 slot = q->generation & 1;
 
-	q->verdict = VERDICT_ASK;
-	q->group = NO_GROUP;
-	q->uses = 0;
-	q->rule = 0;
-	q->until = 0;
-	q->place[0] = 0;
-	q->place[1] = 0;
-	q->place[2] = 0;
+	q->verdict = blur(VERDICT_ASK);
+	q->group = blur(NO_GROUP);
+	q->uses = blur(0);
+	q->rule = blur(0);
+	q->until = blur(0);
+	q->place[0] = blur(0);
+	q->place[1] = blur(0);
+	q->place[2] = blur(0);
 	if (q->class && find_group(slot, q)) {
 		find_places(slot, q);
 		find_entry(slot, q);

@@ -22,7 +22,7 @@ struct ends {
 	__u8 proto;
 	__u8 has_ports;
 	__u8 routed; /* it names hops */
-	__u8 syn;
+	__u8 reset;  /* TCP: nothing but the end of the connection */
 	__u8 pad[4];
 };
 
@@ -33,6 +33,7 @@ static __always_inline bool v4_routed(struct __sk_buff *skb, __u32 header)
 	__u32 at = 20;
 
 	for (int i = 0; i < 40 && at < header; i++) {
+		at = blur(at);
 		if (bpf_skb_load_bytes(skb, at, option, 1) || option[0] == IPOPT_END)
 			return false;
 		if (option[0] == IPOPT_NOOP) {
@@ -61,7 +62,7 @@ static __always_inline int read_v4(struct __sk_buff *skb, struct ends *e, __u32 
 	e->proto = ip[9];
 	full_v4(e->src, *(__be32 *)&ip[12]);
 	full_v4(e->dst, *(__be32 *)&ip[16]);
-	e->routed = header > 20 && v4_routed(skb, header);
+	e->routed = blur(header > 20 && v4_routed(skb, header));
 	/* later fragments begin with anything */
 	*l4 = ((ip[6] & 0x1f) | ip[7]) ? 0 : header;
 	return 0;
@@ -86,7 +87,7 @@ static __always_inline int read_v6(struct __sk_buff *skb, struct ends *e, __u32 
 		if (bpf_skb_load_bytes(skb, at, ext, sizeof(ext)))
 			return -1;
 		if (e->proto == IPPROTO_ROUTING)
-			e->routed = 1;
+			e->routed = blur(1);
 		if (e->proto == NEXTHDR_FRAGMENT) {
 			at += 8;
 			if (ext[2] | (ext[3] & 0xf8)) { /* later fragment */
@@ -96,9 +97,18 @@ static __always_inline int read_v6(struct __sk_buff *skb, struct ends *e, __u32 
 		} else {
 			at += e->proto == NEXTHDR_AUTH ? (ext[1] + 2) * 4 : (ext[1] + 1) * 8;
 		}
-		e->proto = ext[0];
+		e->proto = blur(ext[0]);
+		at = blur(at);
 	}
 	return -1; /* nobody stacks that many for a good reason */
+}
+
+static __always_inline bool is_reset(struct __sk_buff *skb, __u32 at)
+{
+	__u8 tcp[2];
+
+	return !bpf_skb_load_bytes(skb, at + 12, tcp, sizeof(tcp)) && tcp[1] & 4 &&
+	       skb->len == at + (tcp[0] >> 4) * 4;
 }
 
 static __noinline int read_ends(struct __sk_buff *skb, struct ends *e)
@@ -110,14 +120,20 @@ static __noinline int read_ends(struct __sk_buff *skb, struct ends *e)
 		return -1;
 	if (version >> 4 == 4 ? read_v4(skb, e, &at) : read_v6(skb, e, &at))
 		return -1;
-	e->has_ports = 0;
+	e->has_ports = blur(0);
+	e->sport = blur(0);
+	e->dport = blur(0);
+	e->reset = blur(0);
+	e->proto = blur(e->proto);
 	if (!at || !has_ports(e->proto))
 		return 0;
 	if (bpf_skb_load_bytes(skb, at, l4, sizeof(l4)))
 		return -1;
 	e->sport = bpf_ntohs(*(__be16 *)&l4[0]);
 	e->dport = bpf_ntohs(*(__be16 *)&l4[2]);
-	e->has_ports = 1;
+	e->has_ports = blur(1);
+	if (e->proto == IPPROTO_TCP)
+		e->reset = is_reset(skb, at);
 	return 0;
 }
 
@@ -133,9 +149,7 @@ static __always_inline void packet_query(struct query *q, const struct ends *e, 
 	q->from_port = forward ? e->sport : e->dport;
 	q->direction = inbound ? VERDICT_IN : VERDICT_OUT;
 	q->proto = e->proto;
-	q->has = HAS_TO | HAS_FROM;
-	if (e->has_ports)
-		q->has |= HAS_TO_PORT | HAS_FROM_PORT;
+	q->has = blur(HAS_TO | HAS_FROM | (e->has_ports ? HAS_TO_PORT | HAS_FROM_PORT : 0));
 }
 
 /* Whether the packet goes where its socket may speak to, by its plain header:
@@ -282,9 +296,9 @@ static __noinline int egress_slow(struct __sk_buff *skb, struct bpf_sock *sk)
 		return refuse_routed(sk, &q);
 	if (!st || !st->id.start)
 		return unowned(sk, &q);
-	if (same_peer(&st->out, e.dst, e.dport) && fresh(&st->out, ctl->generation) &&
-	    !(sk->type == SOCK_RAW))
-		return 1;
+	if (same_peer(&st->out, e.dst, e.dport) && sk->type != SOCK_RAW &&
+	    (e.reset || fresh(&st->out, ctl->generation)))
+		return 1; /* also the end of a connection that is cut, without a byte */
 	return judge_packet(sk, st, &q);
 }
 

@@ -145,6 +145,7 @@ enum verdict_hook {
 	HOOK_CREATE = 4,
 	HOOK_EGRESS = 5,
 	HOOK_INGRESS = 6,
+	HOOK_CUT = 7, /* not a hook: an open connection that is forbidden now */
 };
 
 enum verdict_event_type {

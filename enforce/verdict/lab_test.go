@@ -1,0 +1,366 @@
+package verdict
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"snitch/bpf"
+	"snitch/bpf/bpftest"
+	"snitch/bpf/features"
+	"snitch/enforce"
+	"snitch/monitor/event"
+	"snitch/policy"
+	"snitch/policy/rule"
+)
+
+func addressOf(b *[16]byte) uintptr { return uintptr(unsafe.Pointer(b)) }
+
+// lab is a backend whose scope is a cgroup of the test, a pair of network
+// namespaces, and what it needs to know of processes.
+type lab struct {
+	testing.TB
+	*Backend
+	cgroup *bpftest.Cgroup
+	pair   *bpftest.Pair
+	engine *policy.Engine
+
+	mu      sync.Mutex
+	denials []event.Connection
+}
+
+func (l *lab) Denied(c *event.Connection) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.denials = append(l.denials, *c)
+}
+
+func (l *lab) Alert(event.Alert) {}
+
+// denied waits until n denials of a rule were recorded.
+func (l *lab) denied(id string, n int) {
+	l.Helper()
+	got := 0
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		l.mu.Lock()
+		got = 0
+		for i := range l.denials {
+			if l.denials[i].Decision.Rule == id && l.denials[i].Decision.Action == event.ActionDeny && l.denials[i].Result == event.ResultDenied {
+				got++
+			}
+		}
+		l.mu.Unlock()
+		if got >= n {
+			return
+		}
+	}
+	l.Errorf("%d denials by %q were recorded, want %d", got, id, n)
+}
+
+func newLab(t testing.TB) *lab {
+	t.Helper()
+	bpftest.CheckDescriptors(t)
+	l := &lab{TB: t, cgroup: bpftest.NewCgroup(t), pair: bpftest.NewPair(t)}
+	l.engine = policy.New(policy.Config{Mode: event.ModeEnforce}, policy.Deps{})
+	t.Cleanup(l.engine.Close)
+	l.Backend = New(Config{}, Deps{Decider: l.engine, Recorder: l, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	t.Cleanup(func() {
+		if err := l.Backend.Close(context.Background(), false); err != nil {
+			t.Error(err)
+		}
+		if err := l.cgroup.Unattached(); err != nil {
+			t.Error(err)
+		}
+	})
+	l.watch()
+	return l
+}
+
+// watch tells the backend of programs that start.
+func (l *lab) watch() {
+	k, err := bpf.Load(bpf.Config{Tier: features.TierAuto, Cgroup: l.cgroup.Dir(), Filter: true})
+	if err != nil {
+		l.Fatal(err)
+	}
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			err := k.Poll(time.Second, func(raw []byte) {
+				var r bpf.ExecRecord
+				if len(raw) < int(unsafe.Sizeof(r)) || *(*uint16)(unsafe.Pointer(&raw[0])) != bpf.RecordExec {
+					return
+				}
+				copy(unsafe.Slice((*byte)(unsafe.Pointer(&r)), unsafe.Sizeof(r)), raw)
+				path := unix.ByteSliceToString(unsafe.Slice((*byte)(unsafe.Pointer(&r.Filename[0])), len(r.Filename)))
+				l.Process(&event.Process{ID: event.ProcessID{PID: r.Id.Pid, Start: r.Id.Start, Exec: r.Id.Exec}, UID: r.Uid,
+					Executable: event.Executable{Path: path, Kind: event.ExecutableFile}})
+			})
+			if errors.Is(err, os.ErrClosed) {
+				return
+			}
+		}
+	})
+	l.Cleanup(func() {
+		if err := k.Close(); err != nil {
+			l.Error(err)
+		}
+		running.Wait()
+	})
+}
+
+// set brings a policy; rules without a mode are enforced.
+func (l *lab) set(confine []rule.Confine, rules ...rule.Rule) {
+	l.Helper()
+	l.apply(enforce.Desired{Hold: enforce.HoldConfig{Deadline: time.Second, AtDeadline: event.ActionAllow}}, confine, rules...)
+}
+
+func (l *lab) apply(d enforce.Desired, confine []rule.Confine, rules ...rule.Rule) {
+	l.Helper()
+	for i := range rules {
+		rules[i].Mode = event.ModeEnforce
+	}
+	for i := range confine {
+		confine[i].Mode = event.ModeEnforce
+	}
+	p, err := policy.Prepare(context.Background(), rule.NewSet(rules, confine, nil, nil), policy.Options{})
+	if err != nil {
+		l.Fatal(err)
+	}
+	l.engine.Use(p)
+	d.Mode, d.Policy, d.Scope = event.ModeEnforce, p, l.cgroup.Dir()
+	if err := errors.Join(l.Set(context.Background(), d), l.Beat()); err != nil {
+		l.Fatal(err)
+	}
+}
+
+// program is a child of a path of its own that does what it is told.
+type program struct {
+	l     *lab
+	path  string
+	stdin io.Writer
+	lines *bufio.Scanner
+	id    int
+}
+
+// start runs a copy of the test binary in the cgroup and the client's
+// namespace, and waits until the backend knows it.
+func (l *lab) start() *program {
+	l.Helper()
+	p := l.begin()
+	for deadline := time.Now().Add(5 * time.Second); !l.knows(p.id); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			l.Fatal("the backend does not know the program")
+		}
+	}
+	return p
+}
+
+func (l *lab) begin() *program {
+	l.Helper()
+	path := l.TempDir() + "/prog"
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		l.Fatal(err)
+	}
+	if err := os.WriteFile(path, self, 0o755); err != nil {
+		l.Fatal(err)
+	}
+	cmd := exec.Command(path)
+	cmd.Env = append(os.Environ(), childEnv+"=1", "GODEBUG=multipathtcp=0")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		l.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		l.Fatal(err)
+	}
+	if err := bpftest.Start(cmd, bpftest.Place{Net: l.pair.Client, Cgroup: l.cgroup}); err != nil {
+		l.Fatal(err)
+	}
+	l.Cleanup(func() {
+		in.Close()
+		if err := cmd.Wait(); err != nil {
+			l.Error(err)
+		}
+	})
+	p := &program{l: l, path: path, stdin: in, lines: bufio.NewScanner(out), id: cmd.Process.Pid}
+	if !p.lines.Scan() {
+		l.Fatal("the program does not start")
+	}
+	return p
+}
+
+func (l *lab) knows(pid int) bool {
+	l.learn()
+	l.Backend.mu.Lock()
+	defer l.Backend.mu.Unlock()
+	for id := range l.live {
+		if int(id.PID) == pid {
+			return true
+		}
+	}
+	return false
+}
+
+// do has the program try something and returns its error.
+func (p *program) do(what string, args ...any) (syscall.Errno, time.Duration) {
+	p.l.Helper()
+	what = fmt.Sprintf(what, args...)
+	if _, err := io.WriteString(p.stdin, what+"\n"); err != nil {
+		p.l.Fatal(err)
+	}
+	var errno, took int
+	if !p.lines.Scan() {
+		p.l.Fatalf("%s: no answer", what)
+	}
+	if _, err := fmt.Sscan(p.lines.Text(), &errno, &took); err != nil || errno < 0 {
+		p.l.Fatalf("%s: %s", what, p.lines.Text())
+	}
+	return syscall.Errno(errno), time.Duration(took) * time.Microsecond
+}
+
+// expect has the program try something that must end so, and promptly.
+func (p *program) expect(want syscall.Errno, what string, args ...any) {
+	p.l.Helper()
+	got, took := p.do(what, args...)
+	if got != want {
+		p.l.Errorf("%s: %v, want %v", fmt.Sprintf(what, args...), got, want)
+	}
+	if took > 500*time.Millisecond {
+		p.l.Errorf("%s took %s", fmt.Sprintf(what, args...), took)
+	}
+}
+
+// serve answers on a port of the server, TCP and UDP, both families.
+func (l *lab) serve(port int) {
+	l.Helper()
+	var ln net.Listener
+	var udp net.PacketConn
+	err := l.pair.Server.Do(func() (err error) {
+		if ln, err = net.Listen("tcp", fmt.Sprintf(":%d", port)); err == nil {
+			udp, err = net.ListenPacket("udp", fmt.Sprintf(":%d", port))
+		}
+		return err
+	})
+	if err != nil {
+		l.Fatal(err)
+	}
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() { echo(c) })
+		}
+	})
+	running.Go(func() {
+		buf := make([]byte, 2048)
+		for {
+			n, from, err := udp.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			_, _ = udp.WriteTo(buf[:n], from)
+		}
+	})
+	l.Cleanup(func() {
+		ln.Close()
+		udp.Close()
+		running.Wait()
+	})
+}
+
+// echo ends with the connection, or when the peer says nothing for long.
+func echo(c net.Conn) {
+	defer c.Close()
+	buf := make([]byte, 2048)
+	for {
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		n, err := c.Read(buf)
+		if err == nil {
+			_, err = c.Write(buf[:n])
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// tap counts the packets that arrive at the server for a port, and those that
+// are neither neighbour discovery nor of a port.
+type tap struct {
+	l  *lab
+	fd int
+}
+
+func (l *lab) tap() *tap {
+	l.Helper()
+	t := &tap{l: l}
+	err := l.pair.Server.Do(func() (err error) {
+		t.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, int(htons(unix.ETH_P_ALL)))
+		return err
+	})
+	if err != nil {
+		l.Fatal(err)
+	}
+	l.Cleanup(func() { unix.Close(t.fd) })
+	return t
+}
+
+func htons(v uint16) uint16 { return v<<8 | v>>8 }
+
+// seen is what arrived since the last call, as "proto port" by count.
+func (t *tap) seen() map[string]int {
+	time.Sleep(30 * time.Millisecond)
+	out := map[string]int{}
+	buf := make([]byte, 4096)
+	for {
+		n, from, err := unix.Recvfrom(t.fd, buf, 0)
+		if err != nil {
+			return out
+		}
+		if ll, ok := from.(*unix.SockaddrLinklayer); !ok || ll.Pkttype == unix.PACKET_OUTGOING || n < 28 {
+			continue
+		}
+		proto, at := int(buf[9]), 20
+		if buf[0]>>4 == 6 {
+			proto, at = int(buf[6]), 40
+		}
+		switch proto {
+		case unix.IPPROTO_TCP, unix.IPPROTO_UDP:
+			out[fmt.Sprintf("%d %d", proto, int(buf[at+2])<<8|int(buf[at+3]))]++
+		case unix.IPPROTO_ICMP:
+			if buf[at] == 8 { // echo request: a program's, not the kernel's
+				out["icmp"]++
+			}
+		}
+	}
+}
+
+// none fails if a packet for a port arrived.
+func (t *tap) none(port int) {
+	t.l.Helper()
+	for what, n := range t.seen() {
+		if strings.HasSuffix(what, fmt.Sprintf(" %d", port)) || what == "icmp" {
+			t.l.Errorf("%d packets %q reached the peer", n, what)
+		}
+	}
+}

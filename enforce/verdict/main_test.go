@@ -1,0 +1,216 @@
+package verdict
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// childEnv makes the test binary a program that is told what to try.
+const childEnv = "SNITCH_VERDICT_CHILD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		obey()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// obey does what each line says and answers with the error number and how long
+// it took, in microseconds.
+func obey() {
+	lines := bufio.NewScanner(os.Stdin)
+	fmt.Println("up", os.Getpid())
+	for lines.Scan() {
+		began := time.Now()
+		err := try(strings.Fields(lines.Text()))
+		fmt.Println(number(err), time.Since(began).Microseconds())
+	}
+}
+
+func number(err error) int {
+	var errno syscall.Errno
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &errno):
+		return int(errno)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return int(unix.ETIMEDOUT)
+	}
+	fmt.Fprintln(os.Stderr, err)
+	return -1
+}
+
+// kept are connections that stay open between lines.
+var kept = map[string]net.Conn{}
+
+func try(words []string) error {
+	switch words[0] {
+	case "tcp", "udp":
+		return dial(words[0], words[1])
+	case "keep":
+		c, err := net.Dial(words[1], words[2])
+		kept["k"] = c
+		return err
+	case "use":
+		return use(kept["k"])
+	case "sendto":
+		return sendTo(words[1], words[1])
+	case "again":
+		return again(words[1], words[2])
+	case "raw":
+		return raw(words[1])
+	case "mapped":
+		return mapped(words[1])
+	case "listen":
+		ln, err := net.Listen("tcp", words[1])
+		if err == nil {
+			ln.Close()
+		}
+		return err
+	case "connectudp":
+		return connectedUDP(words[1], words[2])
+	case "fastopen":
+		return fastOpen(words[1])
+	}
+	return fmt.Errorf("what is %q?", words[0])
+}
+
+func dial(network, addr string) error {
+	c, err := net.DialTimeout(network, addr, 3*time.Second)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.Write([]byte("payload"))
+	return err
+}
+
+// use writes and reads back.
+func use(c net.Conn) error {
+	if err := c.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {
+		return err
+	}
+	if _, err := c.Write([]byte("payload")); err != nil {
+		return err
+	}
+	_, err := c.Read(make([]byte, 16))
+	return err
+}
+
+func sendTo(addrs ...string) error {
+	network := "udp4"
+	if strings.HasPrefix(addrs[0], "[") {
+		network = "udp6"
+	}
+	c, err := net.ListenPacket(network, ":0")
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for _, addr := range addrs {
+		to, err := net.ResolveUDPAddr("udp", addr)
+		if err != nil {
+			return err
+		}
+		if _, err := c.WriteTo([]byte("payload"), to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sockaddr(addr string) (int, unix.Sockaddr) {
+	a, err := net.ResolveUDPAddr("udp", addr)
+	if err != nil {
+		panic(err)
+	}
+	if v4 := a.IP.To4(); v4 != nil {
+		return unix.AF_INET, &unix.SockaddrInet4{Port: a.Port, Addr: [4]byte(v4)}
+	}
+	return unix.AF_INET6, &unix.SockaddrInet6{Port: a.Port, Addr: [16]byte(a.IP.To16())}
+}
+
+// again connects a TCP socket, takes it back by AF_UNSPEC and connects it
+// elsewhere.
+func again(first, then string) error {
+	family, to := sockaddr(first)
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.Connect(fd, to); err != nil {
+		return fmt.Errorf("first: %v", err)
+	}
+	var unspec [16]byte
+	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), addressOf(&unspec), 16)
+	if errno != 0 {
+		return fmt.Errorf("disconnect: %v", errno)
+	}
+	_, to = sockaddr(then)
+	if err := unix.Connect(fd, to); err != nil {
+		return err
+	}
+	_, err = unix.Write(fd, []byte("payload"))
+	return err
+}
+
+// raw sends an ICMP echo request by hand.
+func raw(host string) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMP)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Sendto(fd, []byte{8, 0, 0xf7, 0xff, 0, 0, 0, 0}, 0, &unix.SockaddrInet4{Addr: [4]byte(net.ParseIP(host).To4())})
+}
+
+// mapped connects an IPv6 socket to an IPv4 peer.
+func mapped(addr string) error {
+	host, port, _ := net.SplitHostPort(addr)
+	n, _ := strconv.Atoi(port)
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Connect(fd, &unix.SockaddrInet6{Port: n, Addr: [16]byte(net.ParseIP(host).To16())})
+}
+
+// connectedUDP connects to one peer and sends to another.
+func connectedUDP(to, other string) error {
+	family, first := sockaddr(to)
+	_, second := sockaddr(other)
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.Connect(fd, first); err != nil {
+		return fmt.Errorf("first: %v", err)
+	}
+	return unix.Sendto(fd, []byte("payload"), 0, second)
+}
+
+// fastOpen sends with the SYN.
+func fastOpen(addr string) error {
+	family, to := sockaddr(addr)
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Sendto(fd, []byte("payload"), unix.MSG_FASTOPEN, to)
+}

@@ -1,0 +1,118 @@
+package verdict
+
+import (
+	"sync"
+
+	"snitch/bpf"
+	"snitch/monitor/event"
+	"snitch/policy"
+	"snitch/policy/rule"
+)
+
+// inbox takes what is told of processes without ever blocking: only the latest
+// of each is kept. Safe for concurrent use.
+type inbox struct {
+	mu   sync.Mutex
+	news map[event.ProcessID]*event.Process // nil: gone
+	wake chan struct{}                      // of capacity 1
+}
+
+func newInbox() *inbox {
+	return &inbox{news: map[event.ProcessID]*event.Process{}, wake: make(chan struct{}, 1)}
+}
+
+func (i *inbox) put(id event.ProcessID, p *event.Process) {
+	i.mu.Lock()
+	i.news[id] = p
+	i.mu.Unlock()
+	select {
+	case i.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (i *inbox) take() map[event.ProcessID]*event.Process {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if len(i.news) == 0 {
+		return nil
+	}
+	news := i.news
+	i.news = map[event.ProcessID]*event.Process{}
+	return news
+}
+
+// subject is a live process and what the kernel has of it.
+type subject struct {
+	process *event.Process
+	classes bpf.VerdictSubject
+}
+
+// Process tells of a new image or of a new fact about one. It does not block.
+func (b *Backend) Process(p *event.Process) { b.inbox.put(p.ID, p) }
+
+// Gone tells that an image will not act any more.
+func (b *Backend) Gone(id event.ProcessID) { b.inbox.put(id, nil) }
+
+// learn takes the inbox into account.
+func (b *Backend) learn() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.learnLocked()
+}
+
+func (b *Backend) learnLocked() {
+	for id, p := range b.inbox.take() {
+		if p == nil {
+			b.forgetLocked(id)
+			continue
+		}
+		s := b.live[id]
+		if s == nil {
+			s = &subject{}
+			b.live[id] = s
+		}
+		s.process = p
+		if b.current != nil {
+			b.problem("classify a process", b.publishLocked(b.current, s))
+		}
+	}
+}
+
+func (b *Backend) forgetLocked(id event.ProcessID) {
+	delete(b.live, id)
+	if b.kernel != nil {
+		b.problem("forget a process", b.kernel.DeleteSubject(verdictID(id)))
+	}
+}
+
+// publishLocked gives a subject its classes in a generation. What does not fit
+// is of no class, which asks.
+func (b *Backend) publishLocked(g *generation, s *subject) error {
+	own, err := g.class(factsOf(s.process))
+	child := *s.process
+	child.Parent = s.process
+	born, errBorn := g.class(factsOf(&child))
+	if err == nil {
+		err = errBorn
+	}
+	slot := g.number & 1
+	s.classes.Class[slot], s.classes.Child[slot], s.classes.Generation[slot] = uint32(own), uint32(born), g.number
+	if put := b.kernel.PutSubject(verdictID(s.process.ID), s.classes); put != nil {
+		return put
+	}
+	return err
+}
+
+func factsOf(p *event.Process) *rule.Facts {
+	f := policy.Facts(&event.Connection{Process: p, UID: p.UID, User: p.User, Cgroup: p.Cgroup, Direction: event.Out})
+	return &f
+}
+
+func verdictID(id event.ProcessID) bpf.VerdictID {
+	return bpf.VerdictID{Start: id.Start, Pid: id.PID, Exec: id.Exec}
+}
+
+func processID(id bpf.VerdictID) event.ProcessID {
+	return event.ProcessID{PID: id.Pid, Start: id.Start, Exec: id.Exec}
+}
