@@ -18,7 +18,7 @@ const (
 )
 
 const (
-	tcpFIN, tcpSYN, tcpRST = 1, 2, 4
+	tcpSYN, tcpRST, tcpACK = 2, 4, 16
 )
 
 // reg and wide are where values are loaded. Registers of 4 bytes overlap those
