@@ -84,10 +84,14 @@ func (c *cache) get(who subjectKey, peers key) (s *seen, known bool) {
 	return s, true
 }
 
-func (c *cache) put(k key, s *seen) {
+// put keeps s where get looked for it; without the digest of the process, which
+// was forgotten meanwhile or never asked for, nowhere.
+func (c *cache) put(who subjectKey, peers key, s *seen) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.putLocked(k, s)
+	if subject, known := c.subjects[who]; known {
+		c.putLocked(join(subject, peers), s)
+	}
 }
 
 func (c *cache) putLocked(k key, s *seen) {

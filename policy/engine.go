@@ -151,14 +151,13 @@ func (p *Policy) peers(c *event.Connection) key {
 
 // evaluate asks OPA and keeps the answer.
 func (e *Engine) evaluate(ctx context.Context, p *Policy, c *event.Connection) *seen {
-	cache := p.cache
 	facts := Facts(c)
 	began := time.Now()
 	s := &seen{decision: p.Decide(ctx, &facts, e.deps.Now())}
 	s.recorded = recorded(&s.decision, e.cfg.Mode, p.reads.Input(&facts))
 	e.count(time.Since(began), s.decision.Error != "")
 	if s.decision.Cacheable && (!p.reads.Novelty || len(c.Novelty) == 0) {
-		cache.put(join(p.subject(c), p.peers(c)), s)
+		p.cache.put(subjectOf(c), p.peers(c), s)
 	}
 	return s
 }
