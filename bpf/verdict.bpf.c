@@ -29,6 +29,7 @@
 #include "headers/verdict_subject.h"
 #include "headers/verdict_judge.h"
 #include "headers/verdict_peer.h"
+#include "headers/verdict_hold.h"
 #include "headers/verdict_call.h"
 #include "headers/verdict_packet.h"
 #include "headers/verdict_adopt.h"
@@ -122,9 +123,12 @@ int verdict_create(struct bpf_sock *ctx)
 }
 
 SEC("sockops")
-int verdict_listen(struct bpf_sock_ops *ctx)
+int verdict_ops(struct bpf_sock_ops *ctx)
 {
-	handle_listen(ctx);
+	if (ctx->op == BPF_SOCK_OPS_TCP_LISTEN_CB)
+		handle_listen(ctx);
+	else
+		handle_ops(ctx);
 	return 1;
 }
 

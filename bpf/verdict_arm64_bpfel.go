@@ -79,6 +79,9 @@ type verdictVerdictControl struct {
 	Closed      uint32
 	Undecided   uint32
 	KernelClass [2]uint32
+	HoldLimit   uint64
+	Hold        uint32
+	Pad         uint32
 }
 
 type verdictVerdictCount uint32
@@ -99,7 +102,9 @@ const (
 	verdictVerdictCountCOUNT_SUBJECTS_FULL verdictVerdictCount = 12
 	verdictVerdictCountCOUNT_PROMOTED      verdictVerdictCount = 13
 	verdictVerdictCountCOUNT_NOT_PROMOTED  verdictVerdictCount = 14
-	verdictVerdictCountCOUNT_MAX           verdictVerdictCount = 15
+	verdictVerdictCountCOUNT_HELD          verdictVerdictCount = 15
+	verdictVerdictCountCOUNT_EXPIRED       verdictVerdictCount = 16
+	verdictVerdictCountCOUNT_MAX           verdictVerdictCount = 17
 )
 
 type verdictVerdictDecision struct {
@@ -171,6 +176,7 @@ const (
 	verdictVerdictEventFlagEVENT_HAS_PORT verdictVerdictEventFlag = 1
 	verdictVerdictEventFlagEVENT_UNKNOWN  verdictVerdictEventFlag = 2
 	verdictVerdictEventFlagEVENT_ROUTED   verdictVerdictEventFlag = 4
+	verdictVerdictEventFlagEVENT_HELD     verdictVerdictEventFlag = 16
 	verdictVerdictEventFlagEVENT_DEAD     verdictVerdictEventFlag = 8
 )
 
@@ -266,9 +272,12 @@ type verdictVerdictSock struct {
 		Pad        uint8
 	}
 	Asked     uint64
+	Held      uint64
+	NextSyn   uint64
+	Pace      uint32
 	Told      uint32
 	Direction uint8
-	Pad       [3]uint8
+	Pad       [7]uint8
 }
 
 type verdictVerdictSubject struct {
@@ -315,7 +324,7 @@ const (
 	verdictProgVerdictExit     = "verdict_exit"
 	verdictProgVerdictFork     = "verdict_fork"
 	verdictProgVerdictIngress  = "verdict_ingress"
-	verdictProgVerdictListen   = "verdict_listen"
+	verdictProgVerdictOps      = "verdict_ops"
 	verdictProgVerdictProbe    = "verdict_probe"
 	verdictProgVerdictSendmsg4 = "verdict_sendmsg4"
 	verdictProgVerdictSendmsg6 = "verdict_sendmsg6"
@@ -397,7 +406,7 @@ type verdictProgramSpecs struct {
 	VerdictExit     *ebpf.ProgramSpec `ebpf:"verdict_exit"`
 	VerdictFork     *ebpf.ProgramSpec `ebpf:"verdict_fork"`
 	VerdictIngress  *ebpf.ProgramSpec `ebpf:"verdict_ingress"`
-	VerdictListen   *ebpf.ProgramSpec `ebpf:"verdict_listen"`
+	VerdictOps      *ebpf.ProgramSpec `ebpf:"verdict_ops"`
 	VerdictProbe    *ebpf.ProgramSpec `ebpf:"verdict_probe"`
 	VerdictSendmsg4 *ebpf.ProgramSpec `ebpf:"verdict_sendmsg4"`
 	VerdictSendmsg6 *ebpf.ProgramSpec `ebpf:"verdict_sendmsg6"`
@@ -550,7 +559,7 @@ type verdictPrograms struct {
 	VerdictExit     *ebpf.Program `ebpf:"verdict_exit"`
 	VerdictFork     *ebpf.Program `ebpf:"verdict_fork"`
 	VerdictIngress  *ebpf.Program `ebpf:"verdict_ingress"`
-	VerdictListen   *ebpf.Program `ebpf:"verdict_listen"`
+	VerdictOps      *ebpf.Program `ebpf:"verdict_ops"`
 	VerdictProbe    *ebpf.Program `ebpf:"verdict_probe"`
 	VerdictSendmsg4 *ebpf.Program `ebpf:"verdict_sendmsg4"`
 	VerdictSendmsg6 *ebpf.Program `ebpf:"verdict_sendmsg6"`
@@ -570,7 +579,7 @@ func (p *verdictPrograms) Close() error {
 		p.VerdictExit,
 		p.VerdictFork,
 		p.VerdictIngress,
-		p.VerdictListen,
+		p.VerdictOps,
 		p.VerdictProbe,
 		p.VerdictSendmsg4,
 		p.VerdictSendmsg6,

@@ -27,7 +27,7 @@ var verdictHooks = [...]hook{
 	{program: "verdict_bind4", purpose: "refuse to listen", at: atCgroup},
 	{program: "verdict_bind6", purpose: "refuse to listen", at: atCgroup},
 	{program: "verdict_create", purpose: "refuse raw sockets", at: atCgroup},
-	{program: "verdict_listen", purpose: "owner of listeners", at: atCgroup},
+	{program: "verdict_ops", purpose: "owner of listeners; hold connects", at: atCgroup},
 	{program: "verdict_adopt", purpose: "owner of older sockets", at: atIterator},
 	{program: "verdict_ingress", purpose: "refuse to be called", at: atCgroup},
 	{program: "verdict_egress", purpose: "refuse packets", at: atCgroup},

@@ -43,6 +43,7 @@ type VerdictDefaults struct {
 	BeatLimit  time.Duration // without a beat for longer, user space counts as dead
 	FailClosed bool          // then refuse what the tables do not allow; else everything passes
 	Undecided  uint8         // VerdictAllow or VerdictDeny: what user space has not answered
+	Hold       time.Duration // a TCP connect waits so long for the answer; 0: it does not
 }
 
 // SetDefaults takes effect with the next judgement.
@@ -54,6 +55,12 @@ func (v *Verdicts) SetDefaults(d VerdictDefaults) {
 	atomic.StoreUint64(&v.page.Limit, uint64(max(0, d.BeatLimit)))
 	atomic.StoreUint32(&v.page.Closed, closed)
 	atomic.StoreUint32(&v.page.Undecided, uint32(d.Undecided))
+	hold := uint32(0)
+	if d.Hold > 0 {
+		hold = 1
+		atomic.StoreUint64(&v.page.HoldLimit, uint64(d.Hold))
+	}
+	atomic.StoreUint32(&v.page.Hold, hold)
 }
 
 // SetMode switches enforcement on or off; off, every program lets all pass.

@@ -52,6 +52,7 @@ const (
 	VerdictUnknown = uint8(verdictVerdictEventFlagEVENT_UNKNOWN)
 	VerdictRouted  = uint8(verdictVerdictEventFlagEVENT_ROUTED)
 	VerdictDead    = uint8(verdictVerdictEventFlagEVENT_DEAD)
+	VerdictHeld    = uint8(verdictVerdictEventFlagEVENT_HELD)
 )
 
 // Hooks of events.
@@ -82,6 +83,8 @@ const (
 	CountSubjectsFull = int(verdictVerdictCountCOUNT_SUBJECTS_FULL)
 	CountPromoted     = int(verdictVerdictCountCOUNT_PROMOTED)
 	CountNotPromoted  = int(verdictVerdictCountCOUNT_NOT_PROMOTED)
+	CountHeld         = int(verdictVerdictCountCOUNT_HELD)
+	CountExpired      = int(verdictVerdictCountCOUNT_EXPIRED)
 	CountMax          = int(verdictVerdictCountCOUNT_MAX)
 )
 

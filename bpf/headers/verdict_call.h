@@ -95,10 +95,11 @@ static __always_inline struct verdict_sock *call_owner(struct bpf_sock *sk, stru
 
 static __noinline int handle_connect(struct bpf_sock_addr *ctx, struct query *q)
 {
+	struct verdict_control *ctl = control();
 	struct bpf_sock *sk = ctx->sk;
 	struct verdict_sock *st;
 
-	if (!enforcing(control()) || !sk)
+	if (!enforcing(ctl) || !sk)
 		return 1;
 	call_begin(ctx, q);
 	real_target(q->to, q->family == AF_INET);
@@ -109,9 +110,11 @@ static __noinline int handle_connect(struct bpf_sock_addr *ctx, struct query *q)
 	st = call_owner(sk, q);
 	if (!st)
 		return 0;
+	st->held = 0;
+	st->pace = 0;
 	if (wants_source(q)) {
 		st->out.verdict = VERDICT_NONE;
-	} else {
+	} else if (!hold_begin(ctl, st, q, sk)) {
 		if (is_datagram(q->proto) && !passes(q->verdict) && peer_answers(st, q))
 			q->verdict = VERDICT_ALLOW;
 		if (!settle(q, sk, st))
@@ -171,30 +174,6 @@ static __noinline int handle_bind(struct bpf_sock_addr *ctx, struct query *q)
 		return 1;
 	judge(q);
 	return settle(q, sk, st);
-}
-
-struct bpf_sock_ops {
-	__u32 op;
-	__u32 args[4];
-	__u32 unused[37];
-	__u64 bytes[2];
-	struct bpf_sock *sk __attribute__((aligned(8)));
-};
-
-#define BPF_SOCK_OPS_TCP_LISTEN_CB 11
-
-/* A listener that never called bind() has an owner too. */
-static __always_inline void handle_listen(struct bpf_sock_ops *ops)
-{
-	struct verdict_sock *st;
-
-	if (ops->op != BPF_SOCK_OPS_TCP_LISTEN_CB || !ops->sk)
-		return;
-	st = sock_make(ops->sk);
-	if (!st)
-		return;
-	subject_current(&st->id);
-	st->direction = VERDICT_LISTEN;
 }
 
 /* Sockets that no later call shows belong to who made them. One whose protocol

@@ -187,6 +187,24 @@ static __noinline int settle(struct query *q, struct bpf_sock *sk, struct verdic
 	return ctl->undecided != VERDICT_DENY;
 }
 
+/* Told once for each socket and generation: packets are many. */
+static __always_inline int packet_settle(struct verdict_sock *st, struct query *q,
+					 struct bpf_sock *sk)
+{
+	struct verdict_control *ctl = control();
+
+	if (passes(q->verdict) || !ctl)
+		return 1;
+	if (q->verdict == VERDICT_DENY && st->told == q->generation &&
+	    (ctl->closed || !is_dead(ctl))) {
+		count(COUNT_DENIED);
+		return 0;
+	}
+	if (q->verdict == VERDICT_DENY)
+		st->told = q->generation;
+	return settle(q, sk, st);
+}
+
 static __always_inline struct verdict_sock *sock_get(void *sk)
 {
 	return bpf_sk_storage_get(&sockets, sk, 0, 0);

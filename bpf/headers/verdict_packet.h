@@ -196,24 +196,6 @@ static __noinline int unowned(struct bpf_sock *sk, struct query *q)
 	return settle(q, sk, NULL);
 }
 
-/* Told once for each socket and generation: packets are many. */
-static __always_inline int packet_settle(struct verdict_sock *st, struct query *q,
-					 struct bpf_sock *sk)
-{
-	struct verdict_control *ctl = control();
-
-	if (passes(q->verdict) || !ctl)
-		return 1;
-	if (q->verdict == VERDICT_DENY && st->told == q->generation &&
-	    (ctl->closed || !is_dead(ctl))) {
-		count(COUNT_DENIED);
-		return 0;
-	}
-	if (q->verdict == VERDICT_DENY)
-		st->told = q->generation;
-	return settle(q, sk, st);
-}
-
 static __noinline int refuse_routed(struct bpf_sock *sk, struct query *q)
 {
 	struct verdict_control *ctl = control();
@@ -299,6 +281,8 @@ static __noinline int egress_slow(struct __sk_buff *skb, struct bpf_sock *sk)
 	if (same_peer(&st->out, e.dst, e.dport) && sk->type != SOCK_RAW &&
 	    (e.reset || fresh(&st->out, ctl->generation)))
 		return 1; /* also the end of a connection that is cut, without a byte */
+	if (st->held)
+		return hold_packet(sk, st, &q);
 	return judge_packet(sk, st, &q);
 }
 
@@ -315,7 +299,7 @@ static __always_inline int handle_egress(struct __sk_buff *skb)
 		return 1;
 	st = sock_get(sk);
 	if (st && plainly_fresh(skb, &st->out, ctl->generation))
-		return 1;
+		return st->pace ? pace_packet(sk, st) : 1;
 	/* a listener sends nothing but the answer to what ingress let in */
 	if (sk->state == TCP_LISTEN && sk->protocol == IPPROTO_TCP)
 		return 1;

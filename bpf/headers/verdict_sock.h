@@ -24,9 +24,12 @@ struct verdict_sock {
 	struct judged out;    /* who it spoke to first */
 	struct judged in;     /* datagrams: who spoke to it first */
 	__u64 asked;	      /* last time, CLOCK_MONOTONIC */
+	__u64 held;	      /* a connect waits, since when; 0: none does */
+	__u64 next_syn;	      /* while pace is set, CLOCK_MONOTONIC */
+	__u32 pace;	      /* seconds between SYNs of a connect that was held; 0: as TCP likes */
 	__u32 told;	      /* generation whose denial user space knows of */
 	__u8 direction;	      /* enum verdict_direction of the connection */
-	__u8 pad[3];
+	__u8 pad[7];
 };
 
 enum query_has {

@@ -37,6 +37,9 @@ struct verdict_control {
 	__u32 closed;	       /* when it is dead: 1 refuse what tables do not allow, 0 pass all */
 	__u32 undecided;       /* enum verdict of what user space has not answered */
 	__u32 kernel_class[2]; /* class of sockets without a process, by slot; 0: pass */
+	__u64 hold_limit;      /* ns that a connect is held at most */
+	__u32 hold;	       /* 1: hold TCP connects until user space answers */
+	__u32 pad;
 };
 
 /* Classes of a process: of both slots, so that one flip changes all of them. */
@@ -158,6 +161,7 @@ enum verdict_event_flag {
 	EVENT_HAS_PORT = 1, /* the protocol has ports */
 	EVENT_UNKNOWN = 2,  /* the process is in no class */
 	EVENT_ROUTED = 4,   /* refused for its source route */
+	EVENT_HELD = 16,    /* the connect waits for the answer */
 	EVENT_DEAD = 8,	    /* refused because user space did not beat */
 };
 
@@ -202,7 +206,9 @@ enum verdict_count {
 	COUNT_SUBJECTS_FULL = 12,
 	COUNT_PROMOTED = 13,
 	COUNT_NOT_PROMOTED = 14, /* another file ran than was announced */
-	COUNT_MAX = 15,
+	COUNT_HELD = 15,	 /* connects that waited for user space */
+	COUNT_EXPIRED = 16,	 /* of these, SYNs that got what is undecided */
+	COUNT_MAX = 17,
 };
 
 #endif

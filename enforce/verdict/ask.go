@@ -31,7 +31,7 @@ func (b *Backend) answer(ctx context.Context, kernel *bpf.Verdicts, e *bpf.Verdi
 	decision, recorded := b.deps.Decider.Decide(ctx, c)
 	d := bpf.VerdictDecision{Generation: e.Generation, Verdict: verdictOf(decision.Action), Rule: b.ruleNumber(decision.Rule)}
 	if d.Verdict == 0 {
-		return
+		return // what is undecided holds
 	}
 	holds := answerHolds
 	if !decision.Cacheable {
@@ -43,7 +43,7 @@ func (b *Backend) answer(ctx context.Context, kernel *bpf.Verdicts, e *bpf.Verdi
 	}
 	d.Until = bootTime(until)
 	b.problem("answer the kernel", kernel.Decide(e.DecisionKey(), d))
-	if d.Verdict == bpf.VerdictDeny {
+	if e.Verdict == bpf.VerdictDeny { // it did not wait, and was refused
 		c.Decision = recorded
 		b.record(c, e)
 	}

@@ -158,7 +158,7 @@ func defaults(d enforce.Desired) bpf.VerdictDefaults {
 	if d.Hold.AtDeadline == event.ActionDeny {
 		undecided = bpf.VerdictDeny
 	}
-	return bpf.VerdictDefaults{BeatLimit: enforce.BeatTimeout, FailClosed: d.FailClosed, Undecided: undecided}
+	return bpf.VerdictDefaults{BeatLimit: enforce.BeatTimeout, FailClosed: d.FailClosed, Undecided: undecided, Hold: d.Hold.Deadline}
 }
 
 // nextExpiry is when the tables need to be made anew: entries of an expired rule

@@ -41,6 +41,16 @@ type lab struct {
 
 	mu      sync.Mutex
 	denials []event.Connection
+	names   map[string]string // by address: trusted
+	slow    time.Duration     // that it takes to know a name
+}
+
+func (l *lab) complete(c *event.Connection) {
+	time.Sleep(l.slow)
+	if name := l.names[c.Remote.Addr().String()]; name != "" {
+		c.Name = event.Name{Domain: name, Source: event.NameDNS, Trusted: true, At: time.Now()}
+		c.Names = []event.Name{c.Name}
+	}
 }
 
 func (l *lab) Denied(c *event.Connection) {
@@ -77,7 +87,7 @@ func newLab(t testing.TB) *lab {
 	l := &lab{TB: t, cgroup: bpftest.NewCgroup(t), pair: bpftest.NewPair(t)}
 	l.engine = policy.New(policy.Config{Mode: event.ModeEnforce}, policy.Deps{})
 	t.Cleanup(l.engine.Close)
-	l.Backend = New(Config{}, Deps{Decider: l.engine, Recorder: l, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	l.Backend = New(Config{}, Deps{Decider: l.engine, Recorder: l, Log: slog.New(slog.DiscardHandler), Complete: l.complete})
 	t.Cleanup(func() {
 		if err := l.Backend.Close(context.Background(), false); err != nil {
 			t.Error(err)
@@ -87,7 +97,28 @@ func newLab(t testing.TB) *lab {
 		}
 	})
 	l.watch()
+	l.beat()
 	return l
+}
+
+// beat says that the daemon is well for as long as the test runs.
+func (l *lab) beat() {
+	stop := make(chan struct{})
+	var running sync.WaitGroup
+	running.Go(func() {
+		for tick := time.NewTicker(enforce.BeatEvery); ; {
+			select {
+			case <-stop:
+				tick.Stop()
+				return
+			case <-tick.C:
+				if err := l.Beat(); err != nil {
+					l.Error(err)
+				}
+			}
+		}
+	})
+	l.Cleanup(func() { close(stop); running.Wait() })
 }
 
 // watch tells the backend of programs that start.

@@ -152,12 +152,12 @@ func again(first, then string) error {
 	}
 	defer unix.Close(fd)
 	if err := unix.Connect(fd, to); err != nil {
-		return fmt.Errorf("first: %v", err)
+		return fmt.Errorf("first: %s", err)
 	}
 	var unspec [16]byte
 	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), addressOf(&unspec), 16)
 	if errno != 0 {
-		return fmt.Errorf("disconnect: %v", errno)
+		return fmt.Errorf("disconnect: %s", errno)
 	}
 	_, to = sockaddr(then)
 	if err := unix.Connect(fd, to); err != nil {
@@ -199,7 +199,7 @@ func connectedUDP(to, other string) error {
 	}
 	defer unix.Close(fd)
 	if err := unix.Connect(fd, first); err != nil {
-		return fmt.Errorf("first: %v", err)
+		return fmt.Errorf("first: %s", err)
 	}
 	return unix.Sendto(fd, []byte("payload"), 0, second)
 }

@@ -8,8 +8,13 @@ import (
 	"snitch/monitor/event"
 )
 
-// denied records an attempt that the kernel refused.
+// denied records an attempt that the kernel refused. A connection is destroyed,
+// or its program would wait for answers to packets that never left.
 func (b *Backend) denied(ctx context.Context, e *bpf.VerdictEvent) {
+	if e.Hook == bpf.VerdictAtEgress && e.Proto == event.ProtoTCP && e.Lport != 0 {
+		_, err := destroyIn(e.Netns, []bpf.VerdictEvent{*e})
+		b.problem("cut a connection", err)
+	}
 	c := b.connection(e)
 	if c == nil {
 		b.stats.unknown.Add(1)
@@ -46,7 +51,7 @@ func (b *Backend) why(e *bpf.VerdictEvent) (reason, id string) {
 		return reasonRouted, ""
 	case e.Flags&bpf.VerdictDead != 0:
 		return reasonDead, ""
-	case e.Type == bpf.VerdictAsked:
+	case e.Type == bpf.VerdictAsked, e.Flags&bpf.VerdictHeld != 0:
 		return reasonUndecided, ""
 	}
 	b.mu.Lock()

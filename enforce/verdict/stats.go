@@ -40,6 +40,9 @@ func (b *Backend) Status() enforce.Status {
 	if b.kernel == nil || b.current == nil {
 		return s
 	}
+	if b.desired.Hold.Deadline > 0 {
+		s.Hold = "syn-drop"
+	}
 	s.Mode, s.Generation = event.ModeEnforce, uint64(b.current.number)
 	s.Revision = b.current.policy.Set.Revision
 	s.Classes, _ = b.current.classes.Len()
@@ -58,5 +61,6 @@ func (b *Backend) Status() enforce.Status {
 	}
 	s.Denied = counts[bpf.CountDenied] + counts[bpf.CountRouted] + counts[bpf.CountBadPacket] + counts[bpf.CountDeadRefused]
 	s.Lost += counts[bpf.CountRingFull]
+	s.Held, s.Expired = counts[bpf.CountHeld], counts[bpf.CountExpired]
 	return s
 }
