@@ -175,17 +175,21 @@ func waitCount(ts *testscript.TestScript, neg bool, args []string) {
 	dir := ts.MkAbs(args[0])
 	q, err := (&LogOptions{State: dir}).question(time.Now(), args[2:])
 	ts.Check(err)
-	client, found := control.NewClient(dir), 0
+	client := control.NewClient(dir)
+	var found []string
 	for range 200 {
-		found = 0
+		found = nil
 		ts.Check(client.Flush(context.Background()))
-		ts.Check(stored(context.Background(), dir, q, func(*event.Record) error { found++; return nil }))
-		if strconv.Itoa(found) == args[1] {
+		ts.Check(stored(context.Background(), dir, q, func(r *event.Record) error {
+			found = append(found, fmt.Sprintf("%s %s%s, %s by %q, provisional %t, new: %q", r.Direction, r.ExeView, r.Exe, r.Would, r.Rule, r.Provisional, r.Novelty))
+			return nil
+		}))
+		if strconv.Itoa(len(found)) == args[1] {
 			return
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	ts.Fatalf("%d rows pass %q", found, args[2:])
+	ts.Fatalf("%d rows pass %q:\n%s", len(found), args[2:], strings.Join(found, "\n"))
 }
 
 // waitPolicy waits for a state of the rules: waitpolicy DIR error TEXT,
@@ -255,6 +259,11 @@ func joinGroup() error {
 	return os.WriteFile(filepath.Join(group, "cgroup.procs"), []byte("0"), 0)
 }
 
+// lingerVariable is how long talk stays: of a program that is gone before a
+// busy machine's daemon looks at it there is neither a digest nor a path that
+// was compared.
+const lingerVariable = "TALK_LINGER"
+
 // talk moves an exact number of bytes over loopback TCP and tells where: talk
 // SENT RECEIVED.
 func talk(args []string) int {
@@ -262,6 +271,9 @@ func talk(args []string) int {
 	if _, err := fmt.Sscan(strings.Join(args, " "), &sent, &received); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return exitUsage
+	}
+	if linger, err := time.ParseDuration(os.Getenv(lingerVariable)); err == nil {
+		defer time.Sleep(linger)
 	}
 	if err := joinGroup(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
