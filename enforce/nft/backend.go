@@ -180,6 +180,7 @@ func (b *Backend) Hits() (map[string]Hits, error) {
 		}
 	}
 	delete(out, noteDenied)
+	delete(out, noteRoutes)
 	return out, nil
 }
 

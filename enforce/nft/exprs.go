@@ -19,6 +19,9 @@ const (
 
 const (
 	tcpSYN, tcpRST, tcpACK = 2, 4, 16
+	optionIPv4             = 2 // NFT_EXTHDR_OP_IPV4, which x/sys does not name
+	looseRoute             = 131
+	strictRoute            = 137
 )
 
 // reg and wide are where values are loaded. Registers of 4 bytes overlap those
@@ -101,6 +104,11 @@ func ctReply() []expr.Any {
 // flags holds for TCP segments with one of the flags (or none of them).
 func flags(mask byte, anySet bool) []expr.Any {
 	return join(l4proto(unix.IPPROTO_TCP), bits(payload(expr.PayloadBaseTransportHeader, tcpFlags, 1), []byte{mask}, anySet))
+}
+
+// present holds for packets with an IPv6 extension header or an IPv4 option.
+func present(op expr.ExthdrOp, kind uint8) []expr.Any {
+	return only(&expr.Exthdr{DestRegister: reg, Op: op, Type: kind, Len: 1, Flags: unix.NFT_EXTHDR_F_PRESENT}, cmp(expr.CmpOpNeq, []byte{0}))
 }
 
 func counter() expr.Any { return &expr.Counter{} }

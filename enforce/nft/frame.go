@@ -77,6 +77,10 @@ func (l *layout) output(scope []expr.Any, deadMan bool) {
 	ch.add("", only(goTo("kernel")))
 
 	own := l.chain(chainOwned, nil)
+	// The address in the header is only the first on such a way.
+	for _, by := range [][]expr.Any{present(optionIPv4, looseRoute), present(optionIPv4, strictRoute), present(expr.ExthdrOpIpv6, unix.IPPROTO_ROUTING)} {
+		own.add(noteRoutes, by, only(counter(), goTo(chainReject)))
+	}
 	own.add("", ctReply(), flags(tcpSYN, true), only(goTo("synack")))
 	own.add("", ctReply(), only(goTo("reply")))
 	own.add("", only(goTo("out")))
@@ -133,5 +137,8 @@ func (l *layout) reject() {
 	ch.add("", only(&expr.Reject{Type: rejectICMPX, Code: adminProhibited}))
 }
 
-// noteDenied marks the counter of everything refused; no rule's id has a space.
-const noteDenied = "everything refused"
+// Counters that are no rule's; no id has a space.
+const (
+	noteDenied = "everything refused"
+	noteRoutes = "source routes"
+)

@@ -2,6 +2,7 @@ package nft_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -292,5 +293,50 @@ rules:
 	want := "a not counted by the table,b direction,c process,d process,e direction"
 	if strings.Join(got, ",") != want {
 		t.Errorf("got %q, want %s", got, want)
+	}
+}
+
+var errNoRoutes = errors.New("source routes")
+
+// TestSourceRoutes refuses packets that name their real destination elsewhere
+// than where rules look. Any program may ask for such a way.
+func TestSourceRoutes(t *testing.T) {
+	p, _ := pairOf(t)
+	b := closing(t, newBackend(t, p.Client))
+	set(t, b, enforced(parse(t, "rules:\n  - {id: some, action: allow, to: {port: 1}}\n")))
+	via4, via6 := bpftest.ServerV4.As4(), bpftest.ServerV6.As16()
+	for _, x := range []struct {
+		name          string
+		level, option int
+		value         []byte
+		to            netip.Addr
+	}{
+		{"loose", unix.IPPROTO_IP, unix.IP_OPTIONS, append([]byte{131, 7, 4}, via4[:]...), bpftest.ServerV4},
+		{"strict", unix.IPPROTO_IP, unix.IP_OPTIONS, append([]byte{137, 7, 4}, via4[:]...), bpftest.ServerV4},
+		{"segments", unix.IPPROTO_IPV6, unix.IPV6_RTHDR, append([]byte{0, 2, 4, 0, 0, 0, 0, 0}, via6[:]...), bpftest.ServerV6},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			family, peer := sockaddr(netip.AddrPortFrom(x.to, 443))
+			err := p.Client.Do(func() error {
+				fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+				if err != nil {
+					return err
+				}
+				defer unix.Close(fd)
+				if err := unix.Sendto(fd, []byte("x"), 0, peer); err != nil {
+					t.Errorf("without a route: %v", err)
+				}
+				if err := unix.SetsockoptString(fd, x.level, x.option, string(x.value)); err != nil {
+					return fmt.Errorf("%w: %w", errNoRoutes, err)
+				}
+				return unix.Sendto(fd, []byte("x"), 0, peer)
+			})
+			if errors.Is(err, errNoRoutes) {
+				t.Skip("missing feature: " + err.Error())
+			}
+			if !errors.Is(err, unix.EPERM) {
+				t.Errorf("got %v, want EPERM", err)
+			}
+		})
 	}
 }
