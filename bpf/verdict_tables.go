@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync"
 	"sync/atomic"
 
 	"github.com/cilium/ebpf"
@@ -144,10 +145,22 @@ func (v *Verdicts) NextGeneration() uint32 {
 func (v *Verdicts) Stage(t *VerdictTables, kernelClass uint32) (generation uint32, err error) {
 	generation = v.NextGeneration()
 	slot := generation & 1
+	// Each update waits a grace period of the kernel: wait for all at once.
+	var waiting sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
 	for name, m := range t.maps {
-		if err := v.coll.Maps[name].Put(slot, m); err != nil {
-			return 0, fmt.Errorf("stage %s: %w", name, err)
-		}
+		waiting.Go(func() {
+			if err := v.coll.Maps[name].Put(slot, m); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, fmt.Errorf("stage %s: %w", name, err))
+			}
+		})
+	}
+	waiting.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return 0, err
 	}
 	atomic.StoreUint32(&v.page.KernelClass[slot], kernelClass)
 	return generation, nil

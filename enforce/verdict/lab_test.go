@@ -395,3 +395,25 @@ func (t *tap) none(port int) {
 		}
 	}
 }
+
+// call says something to the client's namespace from the server's and waits for
+// the same.
+func (l *lab) call(network, addr string) error {
+	var c net.Conn
+	err := l.pair.Server.Do(func() (err error) {
+		c, err = net.DialTimeout(network, addr, 300*time.Millisecond)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(300 * time.Millisecond)); err != nil {
+		return err
+	}
+	if _, err := c.Write([]byte("x")); err != nil {
+		return err
+	}
+	_, err = c.Read(make([]byte, 1))
+	return err
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
@@ -81,6 +82,14 @@ func try(words []string) error {
 		return err
 	case "connectudp":
 		return connectedUDP(words[1], words[2])
+	case "echo":
+		return echoOn(words[1], words[2])
+	case "passed":
+		return passed(words[1])
+	case "forked":
+		return forked(words[1:])
+	case "storm":
+		return storm(words[1], words[2])
 	case "fastopen":
 		return fastOpen(words[1])
 	}
@@ -152,12 +161,12 @@ func again(first, then string) error {
 	}
 	defer unix.Close(fd)
 	if err := unix.Connect(fd, to); err != nil {
-		return fmt.Errorf("first: %s", err)
+		return errors.New("first: " + err.Error())
 	}
 	var unspec [16]byte
 	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), addressOf(&unspec), 16)
 	if errno != 0 {
-		return fmt.Errorf("disconnect: %s", errno)
+		return errors.New("disconnect: " + errno.Error())
 	}
 	_, to = sockaddr(then)
 	if err := unix.Connect(fd, to); err != nil {
@@ -199,7 +208,7 @@ func connectedUDP(to, other string) error {
 	}
 	defer unix.Close(fd)
 	if err := unix.Connect(fd, first); err != nil {
-		return fmt.Errorf("first: %s", err)
+		return errors.New("first: " + err.Error())
 	}
 	return unix.Sendto(fd, []byte("payload"), 0, second)
 }
@@ -213,4 +222,116 @@ func fastOpen(addr string) error {
 	}
 	defer unix.Close(fd)
 	return unix.Sendto(fd, []byte("payload"), unix.MSG_FASTOPEN, to)
+}
+
+// passed makes a socket, passes it to itself through a Unix socket and connects
+// what came out.
+func passed(addr string) error {
+	family, to := sockaddr(addr)
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	if err := unix.Sendmsg(pair[0], []byte("x"), unix.UnixRights(fd), nil, 0); err != nil {
+		return err
+	}
+	unix.Close(fd)
+	control := make([]byte, 64)
+	_, n, _, _, err := unix.Recvmsg(pair[1], make([]byte, 1), control, 0)
+	if err != nil {
+		return err
+	}
+	messages, err := unix.ParseSocketControlMessage(control[:n])
+	if err != nil {
+		return err
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fds[0])
+	return unix.Connect(fds[0], to)
+}
+
+// forked tries in a child that runs the same program.
+func forked(words []string) error {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Args[0] = os.Args[0]
+	cmd.Stdin = strings.NewReader(strings.Join(words, " ") + "\n")
+	cmd.Env = os.Environ()
+	said, err := cmd.Output()
+	if err != nil {
+		return errors.New("child: " + err.Error())
+	}
+	var pid, errno, took int
+	var up string
+	if _, err := fmt.Sscan(string(said), &up, &pid, &errno, &took); err != nil {
+		return errors.New("child: " + string(said))
+	}
+	if errno == 0 {
+		return nil
+	}
+	return syscall.Errno(errno)
+}
+
+// storm tries to send to a peer, in every way and as often as it can for a
+// while, and succeeds if each attempt failed with EPERM.
+func storm(addr, duration string) error {
+	d, err := time.ParseDuration(duration)
+	if err != nil {
+		return err
+	}
+	tried := 0
+	for end := time.Now().Add(d); time.Now().Before(end); tried++ {
+		for _, way := range [][]string{{"tcp", addr}, {"udp", addr}, {"sendto", addr}} {
+			if err := try(way); !errors.Is(err, unix.EPERM) {
+				return errors.New(fmt.Sprint(way, " after ", tried, ": ", err))
+			}
+		}
+	}
+	if tried < 10 {
+		return errors.New("too few attempts to tell")
+	}
+	return nil
+}
+
+// echoOn answers on a port until the program ends.
+func echoOn(network, addr string) error {
+	if network == "tcp" {
+		ln, err := net.Listen("tcp4", addr)
+		if err != nil {
+			return err
+		}
+		go func() {
+			for {
+				c, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				go echo(c)
+			}
+		}()
+		return nil
+	}
+	c, err := net.ListenPacket("udp4", addr)
+	if err != nil {
+		return err
+	}
+	go func() {
+		buf := make([]byte, 2048)
+		for {
+			n, from, err := c.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			_, _ = c.WriteTo(buf[:n], from)
+		}
+	}()
+	return nil
 }

@@ -1,0 +1,90 @@
+package verdict
+
+import (
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"snitch/bpf/bpftest"
+	"snitch/monitor/event"
+	"snitch/policy/rule"
+)
+
+// A socket that was passed, and a child, are judged as who uses them.
+func TestPassedAndForked(t *testing.T) {
+	l := newLab(t)
+	l.serve(9090)
+	p := l.start()
+	l.set(nil, out("no-9090", event.ActionDeny, p.path, 9090), out("no-9090-child", event.ActionDeny, "/proc/self/exe", 9090))
+	tap := l.tap()
+	p.expect(unix.EPERM, "passed %s:9090", bpftest.ServerV4)
+	for range 5 {
+		for _, way := range []string{"tcp", "udp"} {
+			errno, _ := p.do("forked %s %s:9090", way, bpftest.ServerV4)
+			if way == "tcp" && errno != unix.EPERM && errno != unix.ECONNABORTED {
+				t.Errorf("%s of a child: %v, want a denial", way, errno)
+			}
+		}
+	}
+	for what, n := range tap.seen() {
+		if what == "6 9090" {
+			t.Errorf("%d packets %q reached the peer", n, what)
+		}
+	}
+}
+
+// Tables that change under load never let a packet of a denied program out.
+func TestFlipsLeakNothing(t *testing.T) {
+	l := newLab(t)
+	l.serve(9090)
+	p := l.start()
+	rules := func(extra uint16) []rule.Rule {
+		return []rule.Rule{out("no-9090", event.ActionDeny, p.path, 9090), out("other", event.ActionDeny, "/nobody", extra)}
+	}
+	l.set(nil, rules(1)...)
+	tap := l.tap()
+	done := make(chan unix.Errno)
+	go func() {
+		errno, _ := p.do("storm %s:9090 2s", bpftest.ServerV4)
+		done <- errno
+	}()
+	flips := uint16(0)
+	for running := true; running; flips++ {
+		select {
+		case errno := <-done:
+			running = false
+			if errno != 0 {
+				t.Errorf("under flips: %v", errno)
+			}
+		default:
+			l.set(nil, rules(2+flips)...)
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	tap.none(9090)
+	if flips < 10 {
+		t.Errorf("only %d flips", flips)
+	}
+	t.Logf("%d flips", flips)
+}
+
+// What a server was allowed to hear it may answer, and a caller that is denied
+// gets nothing.
+func TestInbound(t *testing.T) {
+	l := newLab(t)
+	p := l.start()
+	in := rule.Rule{ID: "callers", Action: event.ActionAllow, Match: rule.Match{Process: exe(p.path), Direction: []event.Direction{event.In}, To: toPort(7001)}}
+	listen := rule.Rule{ID: "listener", Action: event.ActionAllow, Match: rule.Match{Process: exe(p.path), Direction: []event.Direction{event.Listen}}}
+	l.set([]rule.Confine{{ID: "locked", Process: exe(p.path)}}, in, listen)
+	for _, network := range []string{"tcp", "udp"} {
+		p.expect(0, "echo %s :7001", network)
+		p.expect(0, "echo %s :7002", network)
+		if err := l.call(network, bpftest.ClientV4.String()+":7001"); err != nil {
+			t.Errorf("%s to the allowed port: %v", network, err)
+		}
+		if err := l.call(network, bpftest.ClientV4.String()+":7002"); err == nil {
+			t.Errorf("%s to the denied port was answered", network)
+		}
+	}
+}
