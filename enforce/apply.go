@@ -106,7 +106,7 @@ func (c *Controller) follow() bool {
 	}
 	c.watchDeadline()
 	c.stale = true
-	c.deps.Log.Warn(why, "component", "enforce")
+	c.deps.Log.Warn("enforcement ended", "component", "enforce", "reason", why)
 	c.deps.Alert(event.NewAlert(event.AlertConfig, "enforce", event.ActionNone, why, time.Now(), nil))
 	return true
 }

@@ -33,9 +33,12 @@ type kernel struct {
 var errBroken = errors.New("the kernel says no")
 
 func (k *kernel) Set(ctx context.Context, d Desired) error {
-	if k.hangs != nil {
+	k.mu.Lock()
+	hangs := k.hangs
+	k.mu.Unlock()
+	if hangs != nil {
 		select {
-		case <-k.hangs:
+		case <-hangs:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -82,6 +85,12 @@ func (k *kernel) reboot() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.held, k.pinned = Desired{}, false
+}
+
+func (k *kernel) hang(until chan struct{}) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.hangs = until
 }
 
 func (k *kernel) breaks(broken bool) {
