@@ -250,15 +250,14 @@ func TestErrorIsNeverAllow(t *testing.T) {
 // TestRowsNeverWait gives OPA more work than it may take: rows stay undecided,
 // are decided by later batches, and none is lost.
 func TestRowsNeverWait(t *testing.T) {
-	p := prepared(t, set(rule.Rule{ID: "a", Action: event.ActionAllow, Match: rule.Match{To: &rule.EndpointMatch{
-		Host: []rule.Host{{Kind: rule.HostNet, Net: netip.MustParsePrefix("192.0.2.0/24")}}}}}))
+	p := prepared(t, set(rule.Rule{ID: "a", Action: event.ActionAllow, Match: rule.Match{Process: exe("/bin/*")}}))
 	p.evaluator = &counting{voter: p.evaluator, slow: 10 * time.Millisecond}
 	e := New(Config{Mode: event.ModeAudit}, Deps{})
 	e.Use(p)
 	const rows = 60
 	var conns []event.Connection
 	for i := range rows {
-		c := outbound(uint64(i+1), program("/bin/a"), fmt.Sprintf("192.0.2.%d:1", i))
+		c := outbound(uint64(i+1), program(fmt.Sprint("/bin/", i)), "192.0.2.1:1")
 		c.Closed = i%2 == 0
 		conns = append(conns, c)
 	}
@@ -287,7 +286,7 @@ func TestRowsNeverWait(t *testing.T) {
 			t.Errorf("row %d: %v", conns[i].ID, decided[conns[i].ID])
 		}
 	}
-	if n := len(e.ledger.late); n != 0 || e.Stats().Undecided != 0 {
+	if n := len(e.ledger.late.rows); n != 0 || e.Stats().Undecided != 0 {
 		t.Errorf("%d rows still wait, %d were given up", n, e.Stats().Undecided)
 	}
 	if n := len(e.ledger.rows); n != rows/2 {
@@ -427,5 +426,33 @@ func TestCachedDoesNotAllocate(t *testing.T) {
 		if n := testing.AllocsPerRun(10, func() { e.Decide(t.Context(), &c) }); n != 0 {
 			t.Errorf("%v allocations for %+v", n, f)
 		}
+	}
+}
+
+// TestLateIsBounded: a closed row that waited while very many others closed is
+// given up, not handed to a record that no longer knows it.
+func TestLateIsBounded(t *testing.T) {
+	l := newLate()
+	old, open := event.Connection{ID: 1, Closed: true}, event.Connection{ID: 2}
+	if !l.put(&old) || !l.put(&open) {
+		t.Fatal("no room")
+	}
+	l.closed += horizon + 1
+	if c, lost := l.take(); c == nil || c.ID != 1 || !lost {
+		t.Errorf("got %+v, lost %v", c, lost)
+	}
+	if c, lost := l.take(); c == nil || c.ID != 2 || lost {
+		t.Errorf("got %+v, lost %v", c, lost)
+	}
+	if c, _ := l.take(); c != nil || len(l.rows) != 0 || l.order != nil {
+		t.Errorf("left: %+v, %+v", c, l)
+	}
+	for i := range uint64(maxLate) {
+		if !l.put(&event.Connection{ID: i}) {
+			t.Fatalf("no room after %d", i)
+		}
+	}
+	if l.put(&event.Connection{ID: maxLate}) || !l.put(&event.Connection{ID: 7}) {
+		t.Error("the bound does not hold, or there is no room for a newer snapshot")
 	}
 }

@@ -12,10 +12,8 @@ import (
 // How much of the monitor's time OPA may take: decisions that do not fit wait
 // for the next batch, rows never do.
 const (
-	share    = 4 // one part in four of the time that passes
-	allowed  = 200 * time.Millisecond
-	maxLate  = 65536 // rows that wait for their decision
-	lateWork = 4096  // of them in one batch
+	share   = 4 // one part in four of the time that passes
+	allowed = 200 * time.Millisecond
 )
 
 // patience is how long an alert waits for the facts of its connection.
@@ -41,7 +39,7 @@ type Cause struct {
 // each is counted and told once. The goroutine of Batch owns it.
 type ledger struct {
 	rows   map[uint64]*row
-	late   map[uint64]*event.Connection
+	late   late
 	credit time.Duration
 	filled time.Time
 	counts map[string]*event.RuleCount
@@ -58,7 +56,7 @@ type row struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{rows: map[uint64]*row{}, late: map[uint64]*event.Connection{}, credit: allowed, counts: map[string]*event.RuleCount{}}
+	return &ledger{rows: map[uint64]*row{}, late: newLate(), credit: allowed, counts: map[string]*event.RuleCount{}}
 }
 
 // refill adds the time that OPA may take.
@@ -81,30 +79,52 @@ func (e *Engine) Batch(ctx context.Context, conns []event.Connection) Outcome {
 	}
 	e.ledger.refill(time.Now())
 	for i := range conns {
-		delete(e.ledger.late, conns[i].ID)
+		if e.ledger.late.drop(conns[i].ID); conns[i].Closed {
+			e.ledger.late.closed++
+		}
 		e.one(ctx, p, &conns[i], &out)
 	}
-	tried := 0
-	for id, c := range e.ledger.late {
-		if tried++; tried > lateWork || e.ledger.credit <= 0 {
-			break
-		}
-		delete(e.ledger.late, id)
-		e.one(ctx, p, c, &out)
-		out.Late = append(out.Late, *c)
-	}
+	e.catchUp(ctx, p, &out)
 	for id, count := range e.ledger.counts {
 		out.Counts = append(out.Counts, *count)
 		delete(e.ledger.counts, id)
 	}
 	e.mu.Lock()
-	e.stats.Late = len(e.ledger.late)
+	e.stats.Late = len(e.ledger.late.rows)
 	e.mu.Unlock()
 	return out
 }
 
-// one decides one row.
-func (e *Engine) one(ctx context.Context, p *Policy, c *event.Connection, out *Outcome) {
+// catchUp decides rows of earlier batches as long as there is time.
+func (e *Engine) catchUp(ctx context.Context, p *Policy, out *Outcome) {
+	for range lateWork {
+		if e.ledger.credit <= 0 {
+			return
+		}
+		c, lost := e.ledger.late.take()
+		switch {
+		case c == nil:
+			return
+		case lost:
+			e.giveUp(c)
+		case e.one(ctx, p, c, out):
+			out.Late = append(out.Late, *c)
+		}
+	}
+}
+
+// giveUp leaves a row undecided for ever.
+func (e *Engine) giveUp(c *event.Connection) {
+	if c.Closed {
+		delete(e.ledger.rows, c.ID)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stats.Undecided++
+}
+
+// one decides one row, or postpones it and returns false.
+func (e *Engine) one(ctx context.Context, p *Policy, c *event.Connection, out *Outcome) bool {
 	r := e.ledger.rows[c.ID]
 	if r == nil {
 		r = &row{}
@@ -120,12 +140,13 @@ func (e *Engine) one(ctx context.Context, p *Policy, c *event.Connection, out *O
 	}
 	if s == nil {
 		e.postpone(r, c)
-	} else {
-		e.settle(p, r, c, s, provisional, out)
+		return false
 	}
-	if _, later := e.ledger.late[c.ID]; c.Closed && !later {
+	e.settle(p, r, c, s, provisional, out)
+	if c.Closed {
 		delete(e.ledger.rows, c.ID)
 	}
+	return true
 }
 
 // novelty asks what is new about a connection until its facts are complete.
@@ -143,14 +164,9 @@ func (e *Engine) postpone(r *row, c *event.Connection) {
 	} else {
 		c.Decision = event.Decision{Action: event.ActionUndecided, Would: event.ActionUndecided, Mode: e.cfg.Mode}
 	}
-	if len(e.ledger.late) >= maxLate {
-		e.mu.Lock()
-		e.stats.Undecided++
-		e.mu.Unlock()
-		return
+	if !e.ledger.late.put(c) {
+		e.giveUp(c)
 	}
-	copied := *c
-	e.ledger.late[c.ID] = &copied
 }
 
 // settle records the decision, counts it and tells it, the latter once all

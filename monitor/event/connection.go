@@ -90,6 +90,10 @@ type Name struct {
 	Trusted bool
 }
 
+// CorrectionsKept is for how many closed connections after it a closed one may
+// be handed to the record again (its decision came late).
+const CorrectionsKept = 65536
+
 // MaxNames bounds the names of one connection.
 const MaxNames = 8
 

@@ -12,7 +12,7 @@ type Batch struct {
 	Time time.Time
 	// Connections are snapshots with totals so far. After one with Closed set
 	// the store still accepts corrections (a digest that came late) for the
-	// last closedKept connections; beyond that the ID must not come again.
+	// last event.CorrectionsKept connections; beyond that the ID must not come again.
 	Connections []event.Connection
 	Execs       []event.ExecSeen
 	Losses      []event.Loss

@@ -6,7 +6,7 @@ import (
 
 // closedKept is for how many closed connections a late correction is still
 // recognised.
-const closedKept = 4096
+const closedKept = event.CorrectionsKept
 
 // lossKept bounds the distinct losses that wait; further ones are added to a
 // row of their cause.

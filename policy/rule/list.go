@@ -39,8 +39,15 @@ func (l *List) MatchAddr(a netip.Addr) bool {
 	}
 	// The networks are disjoint: only the last one that begins at or before a
 	// can hold it.
-	i, exact := slices.BinarySearchFunc(l.nets, a, func(p netip.Prefix, a netip.Addr) int { return p.Addr().Compare(a) })
-	return exact || i > 0 && l.nets[i-1].Contains(a)
+	low, high := 0, len(l.nets) // by hand: see cells.addr
+	for low < high {
+		if middle := (low + high) / 2; l.nets[middle].Addr().Compare(a) <= 0 {
+			low = middle + 1
+		} else {
+			high = middle
+		}
+	}
+	return low > 0 && l.nets[low-1].Contains(a)
 }
 
 // Len is how many names and networks the list holds after normalisation.

@@ -3,6 +3,7 @@ package rule
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"net/netip"
 	"slices"
 )
 
@@ -22,24 +23,31 @@ type SubjectReads struct {
 	Exe, Kind, SHA256, Name, Script, ScriptSHA256, Cmdline, User, UID, Cgroup, Unit, Container, Package bool
 }
 
-// EndpointReads are the facts of an end that are looked at. Direction and
-// protocol always are.
-type EndpointReads struct{ Addr, Port, Names, Country bool }
+// EndpointReads are the facts of an end that are looked at: of address and port,
+// as far as some rule tells them from others. Direction and protocol always are.
+type EndpointReads struct {
+	Addr, Port, Names, Country bool
+
+	exact bool // custom modules see addresses and ports themselves
+	cells cells
+}
 
 // Reads looks through the rules. Custom modules may read anything.
 func (s *Set) Reads() Reads {
 	var r Reads
 	if slices.ContainsFunc(s.Modules, func(m Module) bool { return !m.Test }) {
 		all := SubjectReads{true, true, true, true, true, true, true, true, true, true, true, true, true}
-		end := EndpointReads{true, true, true, true}
+		end := EndpointReads{Addr: true, Port: true, Names: true, Country: true, exact: true}
 		return Reads{Process: all, Parent: all, Ancestors: all, From: end, To: end, Novelty: true}
 	}
 	for i := range s.Rules {
-		r.match(&s.Rules[i].Match)
+		r.match(&s.Rules[i].Match, s.Lists)
 		for j := range s.Rules[i].Except {
-			r.match(&s.Rules[i].Except[j])
+			r.match(&s.Rules[i].Except[j], s.Lists)
 		}
 	}
+	r.From.cells.sort()
+	r.To.cells.sort()
 	for i := range s.Confine {
 		r.process(s.Confine[i].Process, &r.Process)
 		for j := range s.Confine[i].Except {
@@ -49,10 +57,10 @@ func (s *Set) Reads() Reads {
 	return r
 }
 
-func (r *Reads) match(m *Match) {
+func (r *Reads) match(m *Match, lists map[string]*List) {
 	r.process(m.Process, &r.Process)
-	r.From.add(m.From)
-	r.To.add(m.To)
+	r.From.add(m.From, lists)
+	r.To.add(m.To, lists)
 	r.Novelty = r.Novelty || len(m.Novelty) > 0
 }
 
@@ -88,10 +96,11 @@ func (s *SubjectReads) add(m *ProcessMatch) {
 	s.Package = s.Package || len(m.Package) > 0
 }
 
-func (r *EndpointReads) add(m *EndpointMatch) {
+func (r *EndpointReads) add(m *EndpointMatch, lists map[string]*List) {
 	if m == nil {
 		return
 	}
+	r.cells.add(m, lists)
 	for _, h := range m.Host {
 		r.Names = r.Names || h.Kind != HostNet
 		r.Addr = r.Addr || h.Kind == HostNet || h.Kind == HostList
@@ -136,7 +145,7 @@ func (r *Reads) Input(f *Facts) uint64 {
 }
 
 // InputVersion is the version of the form of AppendSubjects and AppendPeers.
-const InputVersion = 1
+const InputVersion = 2
 
 func (s SubjectReads) or(o SubjectReads) SubjectReads {
 	return SubjectReads{s.Exe || o.Exe, s.Kind || o.Kind, s.SHA256 || o.SHA256, s.Name || o.Name, s.Script || o.Script,
@@ -174,13 +183,17 @@ func (s SubjectReads) append(to []byte, f *Subject) []byte {
 	return to
 }
 
-func (r EndpointReads) append(to []byte, e *Endpoint) []byte {
+func (r *EndpointReads) append(to []byte, e *Endpoint) []byte {
 	if r.Addr {
-		a := e.Addr.As16()
-		to = append(appendBool(to, e.Addr.IsValid()), a[:]...)
+		to = r.appendAddr(appendBool(to, e.Addr.IsValid()), e.Addr)
 	}
 	if r.Port {
-		to = binary.BigEndian.AppendUint16(appendBool(to, e.HasPort), e.Port)
+		to = appendBool(to, e.HasPort)
+		if r.exact {
+			to = binary.BigEndian.AppendUint16(to, e.Port)
+		} else {
+			to = binary.AppendUvarint(to, uint64(r.cells.port(e.Port)))
+		}
 	}
 	if r.Country {
 		to = appendString(to, e.Country)
@@ -191,6 +204,18 @@ func (r EndpointReads) append(to []byte, e *Endpoint) []byte {
 			to = appendBool(to, n.Trusted)
 		}
 		to = append(to, 'Z')
+	}
+	return to
+}
+
+func (r *EndpointReads) appendAddr(to []byte, a netip.Addr) []byte {
+	if r.exact {
+		bytes := a.As16()
+		return append(to, bytes[:]...)
+	}
+	to = binary.AppendUvarint(to, uint64(r.cells.addr(a)))
+	for _, l := range r.cells.lists {
+		to = appendBool(to, l.MatchAddr(a))
 	}
 	return to
 }

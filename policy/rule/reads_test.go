@@ -37,14 +37,17 @@ func TestReadsSeparate(t *testing.T) {
 		"unit":     {Match{Process: &ProcessMatch{Unit: exe}}, []string{"unit"}},
 		"parent":   {Match{Process: &ProcessMatch{Parent: &ProcessMatch{Exe: exe}}}, []string{"parent"}},
 		"ancestor": {Match{Process: &ProcessMatch{Ancestor: &ProcessMatch{Exe: exe}}}, []string{"parent", "ancestor"}},
-		"net":      {Match{To: &EndpointMatch{Host: []Host{{Kind: HostNet}}}}, []string{"addr"}},
-		"scope":    {Match{To: &EndpointMatch{Scope: []Scope{ScopeLAN}}}, []string{"addr"}},
-		"list":     {Match{To: &EndpointMatch{Host: []Host{{Kind: HostList}}}}, []string{"addr", "name", "trusted"}},
+		"address":  {Match{To: &EndpointMatch{Host: []Host{{Kind: HostNet, Net: netip.MustParsePrefix("192.0.2.2/32")}}}}, []string{"addr"}},
+		"network":  {Match{To: &EndpointMatch{Host: []Host{{Kind: HostNet, Net: netip.MustParsePrefix("192.0.2.0/24")}}}}, nil}, // both are in it
+		"scope":    {Match{To: &EndpointMatch{Scope: []Scope{ScopeLAN}}}, nil},                                                  // both have the same
+		"list":     {Match{To: &EndpointMatch{Host: []Host{{Kind: HostList, Name: "l"}}}}, []string{"addr", "name", "trusted"}},
 		"name":     {Match{To: &EndpointMatch{Host: []Host{{Kind: HostName}}}}, []string{"name", "trusted"}},
-		"port":     {Match{To: &EndpointMatch{Port: []PortRange{{1, 2}}}}, []string{"port"}},
+		"port":     {Match{To: &EndpointMatch{Port: []PortRange{{80, 80}}}}, []string{"port"}},
+		"ports":    {Match{To: &EndpointMatch{Port: []PortRange{{1, 79}}}}, nil}, // both are outside
 	} {
 		t.Run(name, func(t *testing.T) {
-			reads := (&Set{Rules: []Rule{{Match: c.match}}}).Reads()
+			reads := (&Set{Rules: []Rule{{Match: c.match}}, Lists: map[string]*List{
+				"l": NewList("l", []Host{{Kind: HostNet, Net: netip.MustParsePrefix("192.0.2.2/32")}})}}).Reads()
 			seen := map[string]bool{}
 			for _, s := range c.seen {
 				seen[s] = true
@@ -57,5 +60,32 @@ func TestReadsSeparate(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestScopesAreCells checks that no range has addresses of two scopes: its
+// first and its last one, and some between.
+func TestScopesAreCells(t *testing.T) {
+	var c cells
+	c.add(&EndpointMatch{Scope: []Scope{ScopeLAN}}, nil)
+	c.sort()
+	scopes := map[int]Scope{}
+	check := func(a netip.Addr) {
+		if !a.IsValid() || a.Is4In6() {
+			return
+		}
+		if known, ok := scopes[c.addr(a)]; ok && known != ScopeOf(a) {
+			t.Errorf("%v has scope %v, others of its range have %v", a, ScopeOf(a), known)
+		}
+		scopes[c.addr(a)] = ScopeOf(a)
+	}
+	for _, a := range c.addrs {
+		check(a)
+		check(a.Prev())
+		check(a.Next())
+	}
+	for i := range 1 << 16 {
+		check(netip.AddrFrom4([4]byte{byte(i >> 8), byte(i), 1, 1}))
+		check(netip.AddrFrom16([16]byte{byte(i >> 8), byte(i), 1}))
 	}
 }
