@@ -19,6 +19,8 @@ type compiler struct {
 	cgroup func(path string) uint64
 	// used is what cgroup answered: the table holds as long as it does.
 	used map[string]uint64
+	// cgroups says that rules name some: kernels before 5.13 cannot match them.
+	cgroups bool
 }
 
 func (c *compiler) cgroupID(path string) uint64 {

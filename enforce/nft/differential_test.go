@@ -39,6 +39,7 @@ const serverUID = 1001
 func newField(t *testing.T) *field {
 	f := &field{pair: bpftest.NewPair(t), ports: []uint16{80, 443, 5353},
 		hosts: []netip.Addr{bpftest.ServerV4, bpftest.ServerV6, netip.MustParseAddr("127.0.0.1"), bpftest.ClientV4, netip.IPv6Loopback()}}
+	bpftest.Need(t, cgroupMatch(f.pair.Client))
 	root := bpftest.NewCgroup(t)
 	a := child(t, root, "a")
 	for _, c := range []*bpftest.Cgroup{a, child(t, a, "x"), child(t, root, "b")} {

@@ -58,6 +58,7 @@ func compile(f frame) (*layout, map[string]uint64) {
 	for _, v := range views() {
 		c.judge(v)
 	}
+	l.arrives(c.cgroups)
 	return l, c.used
 }
 
@@ -95,13 +96,18 @@ func (l *layout) input(scope []expr.Any, deadMan bool) {
 	ch.add("errors about connections", ctState(expr.CtStateBitRELATED), only(accept()))
 	l.housekeeping(ch)
 	ch.add("", scope, only(goTo("arrives")))
+}
 
-	// The segment that ends a handshake is for a socket that is none yet.
-	arrives := l.chain("arrives", nil)
-	arrives.add("", flags(tcpSYN, true), only(goTo("in")))
-	arrives.add("", cgroupAt(0, expr.CmpOpNeq, 0), only(goTo("in")))
-	arrives.add("", l4proto(unix.IPPROTO_TCP), only(goTo("flow")))
-	arrives.add("", only(goTo("in")))
+// arrives sorts what others begin. The segment that ends a handshake is for a
+// socket that is none yet: it shows no cgroup.
+func (l *layout) arrives(cgroups bool) {
+	ch := l.chain("arrives", nil)
+	if cgroups {
+		ch.add("", flags(tcpSYN, true), only(goTo("in")))
+		ch.add("", cgroupAt(0, expr.CmpOpNeq, 0), only(goTo("in")))
+		ch.add("", l4proto(unix.IPPROTO_TCP), only(goTo("flow")))
+	}
+	ch.add("", only(goTo("in")))
 }
 
 // preamble is what both base chains begin with.

@@ -161,6 +161,7 @@ func TestOlder(t *testing.T) {
 // path, as restarted services do.
 func TestCgroupMadeAgain(t *testing.T) {
 	p, _ := pairOf(t)
+	bpftest.Need(t, cgroupMatch(p.Client))
 	root := bpftest.NewCgroup(t)
 	b := closing(t, newBackend(t, p.Client))
 	s := rule.NewSet([]rule.Rule{{ID: "service", Action: event.ActionDeny, Mode: event.ModeEnforce, Match: rule.Match{
@@ -183,6 +184,7 @@ func TestCgroupMadeAgain(t *testing.T) {
 // TestScope judges nothing outside the cgroup that was named.
 func TestScope(t *testing.T) {
 	p, outside := pairOf(t)
+	bpftest.Need(t, cgroupMatch(p.Client))
 	root := bpftest.NewCgroup(t)
 	inside := startWorker(t, bpftest.Place{Net: p.Client, Cgroup: child(t, root, "in")})
 	b := closing(t, newBackend(t, p.Client))

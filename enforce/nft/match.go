@@ -71,7 +71,7 @@ func (c *compiler) process(p *rule.ProcessMatch, v view, over bool) []alternativ
 		out = both(out, fact(v.uid, over, func() []alternative { return c.uids(c.users(p.User)) }))
 	}
 	if len(p.Cgroup) > 0 {
-		out = both(out, fact(v.cgroup, over, func() []alternative { return c.cgroups(p.Cgroup) }))
+		out = both(out, fact(v.cgroup, over, func() []alternative { return c.cgroupsOf(p.Cgroup) }))
 	}
 	return out
 }
@@ -99,7 +99,8 @@ func (c *compiler) users(names []string) []rule.UIDRange {
 	return out
 }
 
-func (c *compiler) cgroups(patterns []rule.Pattern) []alternative {
+func (c *compiler) cgroupsOf(patterns []rule.Pattern) []alternative {
+	c.cgroups = true
 	var out []alternative
 	for _, p := range patterns {
 		path, below, ok := cgroupPattern(p)

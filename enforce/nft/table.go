@@ -137,7 +137,7 @@ func clip(note string) string { return note[:min(len(note), 250)] }
 // explain names what the kernel lacks when it does not know an expression.
 func explain(err error) error {
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
-		return fmt.Errorf("missing feature: nftables with ct, socket, reject and inet tables (CONFIG_NFT_CT, CONFIG_NFT_SOCKET, CONFIG_NFT_REJECT_INET, CONFIG_NF_CONNTRACK_MARK): %w", err)
+		return fmt.Errorf("missing feature: nftables with ct, exthdr, reject and inet tables (CONFIG_NFT_CT, CONFIG_NFT_REJECT_INET, CONFIG_NF_CONNTRACK_MARK), for cgroups with socket cgroupv2 (Linux 5.13, CONFIG_NFT_SOCKET): %w", err)
 	}
 	return err
 }
