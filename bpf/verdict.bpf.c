@@ -46,7 +46,7 @@ const struct verdict_group *wire_group __attribute__((unused));
 const struct verdict_place_key *wire_place_key __attribute__((unused));
 const struct verdict_sock *wire_sock __attribute__((unused));
 const struct verdict_pending *wire_pending __attribute__((unused));
-const struct verdict_thread *wire_thread __attribute__((unused));
+const struct verdict_image *wire_image __attribute__((unused));
 const struct verdict_subject *wire_subject __attribute__((unused));
 const struct verdict_control *wire_control __attribute__((unused));
 const struct verdict_event *wire_event __attribute__((unused));

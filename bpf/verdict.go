@@ -1,6 +1,7 @@
 package bpf
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -67,6 +68,12 @@ func (v *Verdicts) prepare() {
 	}
 	if !v.cfg.Probe {
 		delete(v.spec.Programs, "verdict_probe")
+	}
+	// Linux 5.10 has neither: sockets older than the programs have no owner
+	// there, and what is forbidden is cut when it sends.
+	if r := features.Detect(context.Background()); !r.Has(features.FileIterator) || !r.Has(features.TracingStorage) {
+		delete(v.spec.Programs, "verdict_adopt")
+		delete(v.spec.Programs, "verdict_cut")
 	}
 	if v.cfg.Pins == "" {
 		return

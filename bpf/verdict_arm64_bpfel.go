@@ -213,6 +213,13 @@ const (
 	verdictVerdictHookHOOK_CUT     verdictVerdictHook = 7
 )
 
+type verdictVerdictImage struct {
+	_     structs.HostLayout
+	Inode uint64
+	Pid   uint32
+	Pad   uint32
+}
+
 type verdictVerdictMode uint32
 
 const (
@@ -232,9 +239,9 @@ type verdictVerdictPeerKey struct {
 type verdictVerdictPending struct {
 	_       structs.HostLayout
 	Subject verdictVerdictSubject
-	Inode   uint64
 	Size    int64
 	Ctime   int64
+	Until   uint64
 }
 
 type verdictVerdictPlaceKey struct {
@@ -287,13 +294,6 @@ type verdictVerdictSubject struct {
 	Generation [2]uint32
 }
 
-type verdictVerdictThread struct {
-	_     structs.HostLayout
-	Start uint64
-	Pid   uint32
-	Pad   uint32
-}
-
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -340,6 +340,7 @@ const (
 	verdictVarWireGroupKey     = "wire_group_key"
 	verdictVarWireHas          = "wire_has"
 	verdictVarWireHook         = "wire_hook"
+	verdictVarWireImage        = "wire_image"
 	verdictVarWireMode         = "wire_mode"
 	verdictVarWirePending      = "wire_pending"
 	verdictVarWirePlaceKey     = "wire_place_key"
@@ -347,7 +348,6 @@ const (
 	verdictVarWireRowKey       = "wire_row_key"
 	verdictVarWireSock         = "wire_sock"
 	verdictVarWireSubject      = "wire_subject"
-	verdictVarWireThread       = "wire_thread"
 	verdictVarWireVerdict      = "wire_verdict"
 	verdictVarZeroForAllWeKnow = "zero_for_all_we_know"
 )
@@ -448,6 +448,7 @@ type verdictVariableSpecs struct {
 	WireGroupKey     *ebpf.VariableSpec `ebpf:"wire_group_key"`
 	WireHas          *ebpf.VariableSpec `ebpf:"wire_has"`
 	WireHook         *ebpf.VariableSpec `ebpf:"wire_hook"`
+	WireImage        *ebpf.VariableSpec `ebpf:"wire_image"`
 	WireMode         *ebpf.VariableSpec `ebpf:"wire_mode"`
 	WirePending      *ebpf.VariableSpec `ebpf:"wire_pending"`
 	WirePlaceKey     *ebpf.VariableSpec `ebpf:"wire_place_key"`
@@ -455,7 +456,6 @@ type verdictVariableSpecs struct {
 	WireRowKey       *ebpf.VariableSpec `ebpf:"wire_row_key"`
 	WireSock         *ebpf.VariableSpec `ebpf:"wire_sock"`
 	WireSubject      *ebpf.VariableSpec `ebpf:"wire_subject"`
-	WireThread       *ebpf.VariableSpec `ebpf:"wire_thread"`
 	WireVerdict      *ebpf.VariableSpec `ebpf:"wire_verdict"`
 	ZeroForAllWeKnow *ebpf.VariableSpec `ebpf:"zero_for_all_we_know"`
 }
@@ -531,6 +531,7 @@ type verdictVariables struct {
 	WireGroupKey     *ebpf.Variable `ebpf:"wire_group_key"`
 	WireHas          *ebpf.Variable `ebpf:"wire_has"`
 	WireHook         *ebpf.Variable `ebpf:"wire_hook"`
+	WireImage        *ebpf.Variable `ebpf:"wire_image"`
 	WireMode         *ebpf.Variable `ebpf:"wire_mode"`
 	WirePending      *ebpf.Variable `ebpf:"wire_pending"`
 	WirePlaceKey     *ebpf.Variable `ebpf:"wire_place_key"`
@@ -538,7 +539,6 @@ type verdictVariables struct {
 	WireRowKey       *ebpf.Variable `ebpf:"wire_row_key"`
 	WireSock         *ebpf.Variable `ebpf:"wire_sock"`
 	WireSubject      *ebpf.Variable `ebpf:"wire_subject"`
-	WireThread       *ebpf.Variable `ebpf:"wire_thread"`
 	WireVerdict      *ebpf.Variable `ebpf:"wire_verdict"`
 	ZeroForAllWeKnow *ebpf.Variable `ebpf:"zero_for_all_we_know"`
 }

@@ -43,6 +43,9 @@ func (v *Verdicts) Attach() error {
 	}
 	defer dir.Close()
 	for _, h := range verdictHooks {
+		if v.spec.Programs[h.program] == nil {
+			continue
+		}
 		if err := v.attach(h, dir); err != nil {
 			return fmt.Errorf("attach %s: %w", h.program, err)
 		}

@@ -12,7 +12,11 @@ import (
 
 // Forbidden hands over every open connection whose peer the tables in use deny;
 // what they cannot tell is not among them. e is valid only during the call.
+// A kernel that cannot list them (5.10) hands over none.
 func (v *Verdicts) Forbidden(handle func(e *VerdictEvent)) error {
+	if v.coll.Programs["verdict_cut"] == nil {
+		return nil
+	}
 	it, err := link.AttachIter(link.IterOptions{Program: v.coll.Programs["verdict_cut"], Map: v.coll.Maps["sockets"]})
 	if err != nil {
 		return fmt.Errorf("attach verdict_cut: %w", err)

@@ -38,9 +38,9 @@ func (v *Verdicts) DeleteSubject(id VerdictID) error {
 	return nil
 }
 
-// Announce says what class the next image of a thread group is of, if it is the
-// file that p names. The exec takes the entry away.
-func (v *Verdicts) Announce(who VerdictThread, p VerdictPending) error {
+// Announce says what class an image is of that a thread group may be about to
+// run. The exec takes the entry away.
+func (v *Verdicts) Announce(who VerdictImage, p VerdictPending) error {
 	if err := v.coll.Maps["pending"].Put(&who, &p); err != nil {
 		return fmt.Errorf("announce image: %w", err)
 	}

@@ -23,7 +23,7 @@ func TestVerdictLayout(t *testing.T) {
 	}
 	for name, v := range map[string]any{
 		"process_id": VerdictID{}, "verdict_control": verdictVerdictControl{}, "verdict_subject": VerdictSubject{},
-		"verdict_pending": VerdictPending{}, "verdict_thread": VerdictThread{}, "verdict_group_key": VerdictGroupKey{},
+		"verdict_pending": VerdictPending{}, "verdict_image": VerdictImage{}, "verdict_group_key": VerdictGroupKey{},
 		"verdict_group": VerdictGroup{}, "verdict_place_key": VerdictPlaceKey{}, "verdict_address_key": VerdictAddressKey{},
 		"verdict_row_key": VerdictRowKey{}, "verdict_entry": VerdictEntry{}, "verdict_decision_key": VerdictDecisionKey{},
 		"verdict_decision": VerdictDecision{}, "verdict_event": VerdictEvent{}, "query": verdictQuery{},

@@ -8,9 +8,9 @@ type (
 	VerdictID = verdictProcessId
 	// VerdictSubject is the classes of a process, by slot.
 	VerdictSubject = verdictVerdictSubject
-	// VerdictThread names who is about to run another image.
-	VerdictThread = verdictVerdictThread
-	// VerdictPending is the class of an image that is about to run.
+	// VerdictImage names an image that a thread group is about to run.
+	VerdictImage = verdictVerdictImage
+	// VerdictPending is its class, and what else of its file must be so.
 	VerdictPending = verdictVerdictPending
 	// VerdictGroupKey is a key of the table of groups.
 	VerdictGroupKey = verdictVerdictGroupKey

@@ -97,13 +97,13 @@ struct {
 	__type(value, struct verdict_subject);
 } subjects SEC(".maps");
 
-/* Classes of images about to run, by who executes. Inserted by user space while
- * it holds the exec, deleted by the exec or the exit; never full in earnest,
- * for an old entry goes when room is needed. */
+/* Classes of images about to run. Inserted by user space while it holds the
+ * exec, deleted by the exec; what is left over ends by its time. Full: the
+ * oldest goes, and its process is unknown. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 4096);
-	__type(key, struct verdict_thread);
+	__uint(max_entries, 8192);
+	__type(key, struct verdict_image);
 	__type(value, struct verdict_pending);
 } pending SEC(".maps");
 

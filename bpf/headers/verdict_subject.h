@@ -72,13 +72,14 @@ static __always_inline void subject_fork(struct task_struct *parent, struct task
 
 static __always_inline bool subject_runs(const struct verdict_pending *p, struct inode *inode)
 {
-	return p->inode == inode->i_ino && p->size == inode->i_size &&
-	       p->ctime == inode_ctime(inode);
+	return p->size == inode->i_size && p->ctime == inode_ctime(inode) &&
+	       bpf_ktime_get_boot_ns() < p->until;
 }
 
 static __always_inline void subject_exec(struct task_struct *task, struct linux_binprm *bprm)
 {
-	struct verdict_thread thread = {};
+	struct inode *inode = bprm->file->f_inode;
+	struct verdict_image image = {};
 	struct verdict_pending *p;
 	struct process_id id = {};
 
@@ -86,32 +87,28 @@ static __always_inline void subject_exec(struct task_struct *task, struct linux_
 	id.exec--;
 	bpf_map_delete_elem(&subjects, &id);
 	id.exec++;
-	thread.start = id.start;
-	thread.pid = id.pid;
-	p = bpf_map_lookup_elem(&pending, &thread);
+	image.inode = inode->i_ino;
+	image.pid = id.pid;
+	p = bpf_map_lookup_elem(&pending, &image);
 	if (!p)
 		return;
-	if (subject_runs(p, bprm->file->f_inode)) {
+	if (subject_runs(p, inode)) {
 		subject_put(&id, &p->subject);
 		count(COUNT_PROMOTED);
 	} else {
 		count(COUNT_NOT_PROMOTED);
 	}
-	bpf_map_delete_elem(&pending, &thread);
+	bpf_map_delete_elem(&pending, &image);
 }
 
 static __always_inline void subject_exit(struct task_struct *task)
 {
-	struct verdict_thread thread = {};
 	struct process_id id = {};
 
 	if (task->signal->live.counter)
 		return;
 	subject_id(task->group_leader, &id);
 	bpf_map_delete_elem(&subjects, &id);
-	thread.start = id.start;
-	thread.pid = id.pid;
-	bpf_map_delete_elem(&pending, &thread);
 }
 
 #endif

@@ -49,18 +49,20 @@ struct verdict_subject {
 	__u32 generation[2]; /* for which they were made; another: unknown */
 };
 
-/* Class of an image that is about to run, and the file that must be in it. */
-struct verdict_pending {
-	struct verdict_subject subject;
+/* An image that a thread group is about to run. The loader of a program and the
+ * interpreter of a script are announced too: only what runs is looked up. */
+struct verdict_image {
 	__u64 inode;
-	__s64 size;
-	__s64 ctime;
-};
-
-struct verdict_thread {
-	__u64 start;
 	__u32 pid;
 	__u32 pad;
+};
+
+/* Its class, and what else of its file must be so. */
+struct verdict_pending {
+	struct verdict_subject subject;
+	__s64 size;
+	__s64 ctime;
+	__u64 until; /* CLOCK_BOOTTIME, ns: the exec was held no longer */
 };
 
 struct verdict_group_key {

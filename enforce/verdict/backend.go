@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -17,6 +18,9 @@ import (
 // Config is what a Backend is made for.
 type Config struct {
 	Pins string // directory in a bpffs, named by the state directory: verdicts outlive the process there; "": they do not
+	// Programs are where file systems are mounted whose programs are held until
+	// they are classified; none: a new program's first datagram is undecided.
+	Programs []string
 }
 
 // Deps are what a Backend asks and tells.
@@ -26,7 +30,11 @@ type Deps struct {
 	// Complete fills what is known of a connection beyond its ends: names,
 	// country, novelty. It is called from several goroutines; nil: nothing is.
 	Complete func(c *event.Connection)
-	Log      *slog.Logger
+	// Image fills what is known of a program that is about to run in p: digest,
+	// package, script. It is called from several goroutines and given up on
+	// after half a second; nil: only its path and name are known.
+	Image func(p *event.Process, file *os.File)
+	Log   *slog.Logger
 }
 
 // Backend is the cgroup BPF backend (enforce.Backend, Beater and Subjects).
@@ -44,6 +52,8 @@ type Backend struct {
 	kernel  *bpf.Verdicts // nil: nothing is in the kernel
 	current *generation
 	live    map[event.ProcessID]*subject
+	pids    map[uint32]map[event.ProcessID]struct{} // of live
+	preload *preload                                // nil: execs are not held
 	desired enforce.Desired
 	refresh time.Time // when a rule expires, zero: never
 	stop    context.CancelFunc
@@ -54,7 +64,8 @@ type Backend struct {
 // New makes a backend that has put nothing into the kernel.
 func New(cfg Config, deps Deps) *Backend {
 	deps.Log = deps.Log.With("component", "verdict")
-	return &Backend{cfg: cfg, deps: deps, inbox: newInbox(), live: map[event.ProcessID]*subject{}}
+	return &Backend{cfg: cfg, deps: deps, inbox: newInbox(), live: map[event.ProcessID]*subject{},
+		pids: map[uint32]map[event.ProcessID]struct{}{}}
 }
 
 // Set makes d hold. In audit mode nothing of the backend is left in the kernel.
@@ -82,10 +93,23 @@ func (b *Backend) Set(ctx context.Context, d enforce.Desired) error {
 		return err
 	}
 	b.desired = d
-	if began {
-		b.startLocked()
+	if !began {
+		return nil
 	}
+	b.startLocked()
+	b.preloadLocked()
 	return nil
+}
+
+// preloadLocked begins to hold programs. One that cannot be held is judged when
+// it connects: a worse first packet, not an open door.
+func (b *Backend) preloadLocked() {
+	if len(b.cfg.Programs) == 0 {
+		return
+	}
+	p, err := newPreload(b, b.cfg.Programs)
+	b.preload = p
+	b.problem("hold programs", err)
 }
 
 // loadLocked loads the kernel side, and takes over what an earlier process left.
@@ -198,8 +222,12 @@ func (b *Backend) remove(d enforce.Desired) error {
 func (b *Backend) unloadLocked(leave bool) error {
 	if b.stop != nil {
 		b.stop()
-		b.stop = nil
+		preload := b.preload
+		b.stop, b.preload = nil, nil
 		b.mu.Unlock()
+		if preload != nil {
+			b.problem("let programs go", preload.close())
+		}
 		b.running.Wait()
 		b.mu.Lock()
 	}

@@ -81,13 +81,15 @@ func (l *lab) denied(id string, n int) {
 	l.Errorf("%d denials by %q were recorded, want %d", got, id, n)
 }
 
-func newLab(t testing.TB) *lab {
+func newLab(t testing.TB) *lab { return newLabOf(t, Config{}) }
+
+func newLabOf(t testing.TB, cfg Config) *lab {
 	t.Helper()
 	bpftest.CheckDescriptors(t)
 	l := &lab{TB: t, cgroup: bpftest.NewCgroup(t), pair: bpftest.NewPair(t)}
 	l.engine = policy.New(policy.Config{Mode: event.ModeEnforce}, policy.Deps{})
 	t.Cleanup(l.engine.Close)
-	l.Backend = New(Config{}, Deps{Decider: l.engine, Recorder: l, Log: slog.New(slog.DiscardHandler), Complete: l.complete})
+	l.Backend = New(cfg, Deps{Decider: l.engine, Recorder: l, Log: slog.New(slog.DiscardHandler), Complete: l.complete})
 	t.Cleanup(func() {
 		if err := l.Backend.Close(context.Background(), false); err != nil {
 			t.Error(err)
@@ -123,34 +125,43 @@ func (l *lab) beat() {
 
 // watch tells the backend of programs that start.
 func (l *lab) watch() {
-	k, err := bpf.Load(bpf.Config{Tier: features.TierAuto, Cgroup: l.cgroup.Dir(), Filter: true})
+	stop, err := watch(l.Backend, l.cgroup.Dir())
 	if err != nil {
 		l.Fatal(err)
 	}
-	var running sync.WaitGroup
-	running.Go(func() {
-		for {
-			err := k.Poll(time.Second, func(raw []byte) {
-				var r bpf.ExecRecord
-				if len(raw) < int(unsafe.Sizeof(r)) || *(*uint16)(unsafe.Pointer(&raw[0])) != bpf.RecordExec {
-					return
-				}
-				copy(unsafe.Slice((*byte)(unsafe.Pointer(&r)), unsafe.Sizeof(r)), raw)
-				path := unix.ByteSliceToString(unsafe.Slice((*byte)(unsafe.Pointer(&r.Filename[0])), len(r.Filename)))
-				l.Process(&event.Process{ID: event.ProcessID{PID: r.Id.Pid, Start: r.Id.Start, Exec: r.Id.Exec}, UID: r.Uid,
-					Executable: event.Executable{Path: path, Kind: event.ExecutableFile}})
-			})
-			if errors.Is(err, os.ErrClosed) {
-				return
-			}
-		}
-	})
 	l.Cleanup(func() {
-		if err := k.Close(); err != nil {
+		if err := stop(); err != nil {
 			l.Error(err)
 		}
-		running.Wait()
 	})
+}
+
+func watch(b *Backend, cgroup string) (stop func() error, err error) {
+	k, err := bpf.Load(bpf.Config{Tier: features.TierAuto, Cgroup: cgroup, Filter: true})
+	if err != nil {
+		return nil, err
+	}
+	var running sync.WaitGroup
+	running.Go(func() {
+		for !errors.Is(k.Poll(time.Second, func(raw []byte) { tell(b, raw) }), os.ErrClosed) {
+		}
+	})
+	return func() error {
+		err := k.Close()
+		running.Wait()
+		return err
+	}, nil
+}
+
+func tell(b *Backend, raw []byte) {
+	var r bpf.ExecRecord
+	if len(raw) < int(unsafe.Sizeof(r)) || *(*uint16)(unsafe.Pointer(&raw[0])) != bpf.RecordExec {
+		return
+	}
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(&r)), unsafe.Sizeof(r)), raw)
+	path := unix.ByteSliceToString(unsafe.Slice((*byte)(unsafe.Pointer(&r.Filename[0])), len(r.Filename)))
+	b.Process(&event.Process{ID: event.ProcessID{PID: r.Id.Pid, Start: r.Id.Start, Exec: r.Id.Exec}, UID: r.Uid,
+		Executable: event.Executable{Path: path, Kind: event.ExecutableFile}})
 }
 
 // set brings a policy; rules without a mode are enforced.

@@ -20,7 +20,12 @@ import (
 const childEnv = "SNITCH_VERDICT_CHILD"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(childEnv) != "" {
+	switch os.Getenv(childEnv) {
+	case "":
+	case holderRole:
+		hold()
+		return
+	default:
 		obey()
 		return
 	}
@@ -87,7 +92,9 @@ func try(words []string) error {
 	case "passed":
 		return passed(words[1])
 	case "forked":
-		return forked(words[1:])
+		return run("/proc/self/exe", words[1:])
+	case "run":
+		return run(words[1], words[2:])
 	case "storm":
 		return storm(words[1], words[2])
 	case "fastopen":
@@ -259,10 +266,9 @@ func passed(addr string) error {
 	return unix.Connect(fds[0], to)
 }
 
-// forked tries in a child that runs the same program.
-func forked(words []string) error {
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Args[0] = os.Args[0]
+// run tries in a child that runs a program of this kind.
+func run(path string, words []string) error {
+	cmd := exec.Command(path)
 	cmd.Stdin = strings.NewReader(strings.Join(words, " ") + "\n")
 	cmd.Env = os.Environ()
 	said, err := cmd.Output()

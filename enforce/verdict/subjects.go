@@ -71,6 +71,10 @@ func (b *Backend) learnLocked() {
 		if s == nil {
 			s = &subject{}
 			b.live[id] = s
+			if b.pids[id.PID] == nil {
+				b.pids[id.PID] = map[event.ProcessID]struct{}{}
+			}
+			b.pids[id.PID][id] = struct{}{}
 		}
 		s.process = p
 		if b.current != nil {
@@ -81,6 +85,9 @@ func (b *Backend) learnLocked() {
 
 func (b *Backend) forgetLocked(id event.ProcessID) {
 	delete(b.live, id)
+	if delete(b.pids[id.PID], id); len(b.pids[id.PID]) == 0 {
+		delete(b.pids, id.PID)
+	}
 	if b.kernel != nil {
 		b.problem("forget a process", b.kernel.DeleteSubject(verdictID(id)))
 	}
@@ -89,19 +96,27 @@ func (b *Backend) forgetLocked(id event.ProcessID) {
 // publishLocked gives a subject its classes in a generation. What does not fit
 // is of no class, which asks.
 func (b *Backend) publishLocked(g *generation, s *subject) error {
-	own, err := g.class(factsOf(s.process))
-	child := *s.process
-	child.Parent = s.process
+	classes, err := b.classesOf(g, s.process)
+	slot := g.number & 1
+	s.classes.Class[slot], s.classes.Child[slot], s.classes.Generation[slot] = classes.Class[slot], classes.Child[slot], g.number
+	if put := b.kernel.PutSubject(verdictID(s.process.ID), s.classes); put != nil {
+		return put
+	}
+	return err
+}
+
+// classesOf classifies a process and what it will fork, in the slot of g.
+func (b *Backend) classesOf(g *generation, p *event.Process) (classes bpf.VerdictSubject, err error) {
+	own, err := g.class(factsOf(p))
+	child := *p
+	child.Parent = p
 	born, errBorn := g.class(factsOf(&child))
 	if err == nil {
 		err = errBorn
 	}
 	slot := g.number & 1
-	s.classes.Class[slot], s.classes.Child[slot], s.classes.Generation[slot] = uint32(own), uint32(born), g.number
-	if put := b.kernel.PutSubject(verdictID(s.process.ID), s.classes); put != nil {
-		return put
-	}
-	return err
+	classes.Class[slot], classes.Child[slot], classes.Generation[slot] = uint32(own), uint32(born), g.number
+	return classes, err
 }
 
 func factsOf(p *event.Process) *rule.Facts {
