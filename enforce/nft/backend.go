@@ -81,10 +81,15 @@ func (b *Backend) Set(_ context.Context, d enforce.Desired) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if d.Mode != event.ModeEnforce {
+		hits := b.going()
 		if err := b.table.remove(); err != nil {
 			return err
 		}
+		b.gone(hits)
 		b.desired, b.layout, b.used, b.now.limits, b.now.problem = d, nil, nil, nil, ""
+		if d.Policy != nil { // what `enforce on` would meet
+			b.now.limits = append(Refused(d.Policy.Set), Limits(d.Policy.Set)...)
+		}
 		return nil
 	}
 	if refused := Refused(d.Policy.Set); len(refused) > 0 {
@@ -100,7 +105,7 @@ func (b *Backend) Set(_ context.Context, d enforce.Desired) error {
 func (b *Backend) apply(d enforce.Desired) error {
 	now := b.deps.Now()
 	layout, used := compile(frame{set: d.Policy.Set, now: now, cgroup: b.cgroupID, scope: b.scope(d), deadMan: !d.FailClosed})
-	b.keepHits()
+	hits := b.going()
 	var deadMan time.Duration
 	if !d.FailClosed {
 		deadMan = enforce.BeatTimeout
@@ -108,21 +113,27 @@ func (b *Backend) apply(d enforce.Desired) error {
 	if err := b.table.replace(layout, deadMan); err != nil {
 		return err
 	}
+	b.gone(hits)
 	b.desired, b.layout, b.used, b.until = d, layout, used, nextExpiry(d.Policy.Set, now)
 	b.now = status{generation: b.now.generation + 1, limits: Limits(d.Policy.Set)}
 	return nil
 }
 
-// keepHits adds the counters of the table that goes to those of its
-// predecessors. What is counted between this and the swap is lost.
-func (b *Backend) keepHits() {
+// going reads the counters of the table that is about to go, for gone. What is
+// counted between this and the swap is lost.
+func (b *Backend) going() map[string]Hits {
 	if b.layout == nil {
-		return
+		return nil
 	}
 	hits, err := b.table.hits(b.layout)
 	if err != nil {
-		return // somebody removed the table, and the counters with it
+		return nil // somebody removed the table, and the counters with it
 	}
+	return hits
+}
+
+// gone adds the counters of a table that went to those of its predecessors.
+func (b *Backend) gone(hits map[string]Hits) {
 	for note, h := range hits {
 		b.past[note] = b.past[note].plus(h)
 	}

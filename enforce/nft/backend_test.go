@@ -22,6 +22,12 @@ import (
 	"snitch/policy/rule"
 )
 
+var (
+	_ enforce.Backend  = (*nft.Backend)(nil)
+	_ enforce.Beater   = (*nft.Backend)(nil)
+	_ enforce.Subjects = (*nft.Backend)(nil)
+)
+
 const stateDir = "/var/lib/snitch-test"
 
 // newBackend makes a backend in a namespace of the test. The test closes it.
@@ -150,6 +156,10 @@ func TestDenied(t *testing.T) {
 	if got := hits["no-server"].Packets; got != 2 {
 		t.Errorf("hits: got %d packets (%v), want 2", got, hits)
 	}
+	set(t, b, enforced(parse(t, denyServer))) // counters outlive the table
+	if again, err := b.Hits(); err != nil || again["no-server"] != hits["no-server"] {
+		t.Errorf("hits of a new table: got %v, %v, want %v", again, err, hits)
+	}
 	if got := b.Status().Denied; got != 2 {
 		t.Errorf("denied: got %d, want 2", got)
 	}
@@ -228,6 +238,14 @@ rules:
 	if len(refused.Rules) != 2 {
 		t.Errorf("got %v, want two rules: alerts deny nothing", refused.Rules)
 	}
+	audit := enforced(parse(t, "rules:\n  - {id: by-name, action: deny, to: {host: example.org}}\n"))
+	audit.Mode = event.ModeAudit
+	defer func() {
+		set(t, b, audit)
+		if got := b.Status(); len(got.Unheld) != 1 || got.Mode != event.ModeAudit || len(got.Hooks) != 0 {
+			t.Errorf("audit: got %+v, want the rule that enforce would refuse, and no hooks", got)
+		}
+	}()
 	if got := client.do(t, ask{Op: "connect", Net: "tcp", Addr: server}); got.Errno != unix.ECONNREFUSED {
 		t.Errorf("after a refused Set: got %v, want what held before", got.Errno)
 	}

@@ -2,9 +2,10 @@
 // rules to one nftables table of its own and owns that table alone. The user's
 // tables are neither read nor changed, and nothing here runs the nft command.
 //
-// Promise. Set replaces the table whole in one transaction: at no moment half of
-// two policies holds. A rule that packets cannot be matched by (a program, its
-// hash, a name of the peer) is refused by id, position and key, never left out.
+// Promise. Set makes a new table in one transaction and then removes the old
+// one: at no moment half of a policy holds, and nothing passes that both deny. A
+// rule that packets cannot be matched by (a program, its hash, a name of the
+// peer) is refused by id, position and key, never left out.
 // Fail-open is kept by the kernel: the table lets everything pass when nobody
 // has refreshed its heartbeat for enforce.BeatTimeout.
 //
