@@ -89,11 +89,15 @@ func (d *daemon) protect(set *rule.Set) (*rule.Set, error) {
 // alsoProtected proves that the rules of a machine take the protected ones.
 func alsoProtected(set *rule.Set) (*rule.Set, error) { return new(enforce.Protected).Merge(set) }
 
+func hasProtected(set *rule.Set) bool {
+	return slices.ContainsFunc(set.Rules, func(r rule.Rule) bool { return enforce.IsProtected(r.ID) })
+}
+
 // protectedFiles are what the record keeps of the protected rules in set, so
 // that it can be replayed.
 func (d *daemon) protectedFiles(set *rule.Set) []store.RuleFile {
 	p := d.enforce.Protected()
-	if p == nil || !slices.ContainsFunc(set.Rules, func(r rule.Rule) bool { return enforce.IsProtected(r.ID) }) {
+	if p == nil || !hasProtected(set) {
 		return nil
 	}
 	data, err := p.Marshal()

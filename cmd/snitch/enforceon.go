@@ -167,9 +167,11 @@ func (o *EnforceOnOptions) preview(ctx context.Context, io stdio) ([]history.Gro
 // those that it denies. They are found as what it changes of a policy that
 // allows all.
 func wouldDeny(ctx context.Context, rows history.Source, set *rule.Set, progress history.Progress) ([]history.Group, error) {
-	candidate, err := new(enforce.Protected).Merge(set)
-	if err != nil {
-		return nil, err
+	candidate, err := set, error(nil)
+	if !hasProtected(set) { // else it was recorded while it was enforced
+		if candidate, err = alsoProtected(set); err != nil {
+			return nil, err
+		}
 	}
 	open := rule.NewSet([]rule.Rule{{ID: "everything", Action: event.ActionAllow, Mode: event.ModeEnforce}}, nil, nil, nil)
 	r, err := history.Compare(ctx, rows, history.NewPolicy(open, &lazyOPA{set: open}), history.NewPolicy(candidate, &lazyOPA{set: candidate}), progress)

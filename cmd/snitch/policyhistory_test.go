@@ -18,8 +18,8 @@ import (
 	"snitch/monitor/store"
 	"snitch/policy"
 	"snitch/policy/bundle"
-	"snitch/policy/rule"
 	"snitch/policy/history"
+	"snitch/policy/rule"
 )
 
 // TestHistoryStories runs testdata/history/*.txtar: what a user does with the
