@@ -147,7 +147,6 @@ func (k *Kernel) attach(h hook, cgroup string) error {
 }
 
 func (k *Kernel) attachTo(h hook, prog *ebpf.Program, cgroup string) (string, error) {
-	section := k.sections[h.program]
 	switch h.at {
 	case atTracing:
 		l, err := link.AttachTracing(link.TracingOptions{Program: prog})
@@ -156,7 +155,7 @@ func (k *Kernel) attachTo(h hook, prog *ebpf.Program, cgroup string) (string, er
 		}
 		k.links = append(k.links, l)
 	case atCgroup:
-		l, err := link.AttachCgroup(link.CgroupOptions{Path: cgroup, Attach: section.AttachType, Program: prog})
+		l, err := link.AttachCgroup(link.CgroupOptions{Path: cgroup, Attach: k.sections[h.program].kind, Program: prog})
 		if err != nil {
 			return "", fmt.Errorf("cgroup %s: %w", cgroup, err)
 		}
@@ -172,7 +171,7 @@ func (k *Kernel) attachTo(h hook, prog *ebpf.Program, cgroup string) (string, er
 		}
 		k.iterators[h.program] = it
 	}
-	return section.SectionName, nil
+	return k.sections[h.program].name, nil
 }
 
 // Mechanisms says what runs, in the order of attaching.

@@ -41,7 +41,7 @@ type Kernel struct {
 	coll      *ebpf.Collection
 	links     []link.Link // a dropped link detaches: keep each
 	mechs     []Mechanism
-	sections  map[string]*ebpf.ProgramSpec // what is loaded, by name; nil afterwards
+	sections  map[string]section // of the programs, by name
 	flows     *generations[FlowKey, FlowValue]
 	overflow  *generations[ProcessId, Loss]
 	iterators map[string]*link.Iter
@@ -55,6 +55,13 @@ type Kernel struct {
 	adopted   adopted
 }
 
+// section is what attaching needs of a program's specification, which holds a
+// megabyte of instructions.
+type section struct {
+	name string
+	kind ebpf.AttachType
+}
+
 // Load loads and attaches all programs of the tier, or none. The error names
 // the program or hook and the reason. Nothing is pinned: the programs live as
 // long as the Kernel.
@@ -66,12 +73,13 @@ func Load(cfg Config) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kernel{tier: cfg.Tier, iterators: map[string]*link.Iter{}, half: uint64(cfg.FlowEntries) / 2,
-		sections: spec.Programs}
+	k := &Kernel{tier: cfg.Tier, iterators: map[string]*link.Iter{}, half: uint64(cfg.FlowEntries) / 2, sections: map[string]section{}}
+	for name, program := range spec.Programs {
+		k.sections[name] = section{strings.Clone(program.SectionName), program.AttachType}
+	}
 	if err := k.load(cfg, spec); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
-	k.sections = nil // a megabyte of instructions
 	return k, nil
 }
 

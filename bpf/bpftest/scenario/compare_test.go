@@ -110,7 +110,7 @@ func (v *verdict) matches(f *report.Flow, row *record) bool {
 	if matches(f, row) {
 		return true
 	}
-	if v.excuse == nil || !v.excuse.began || row.Direction == "listen" {
+	if v.excuse == nil || !v.excuse.began || f.Direction == "listen" || row.Direction == "listen" {
 		return false
 	}
 	either := *f
