@@ -25,6 +25,9 @@ func parseID(s string) (string, error) {
 	if strings.HasPrefix(s, "custom.") {
 		return "", fmt.Errorf(`%q: ids that begin with "custom." are those of custom Rego`, clip(s))
 	}
+	if strings.HasPrefix(s, "snitch.") {
+		return "", fmt.Errorf(`%q: ids that begin with "snitch." are those of snitch itself`, clip(s))
+	}
 	if validID(s) {
 		return s, nil
 	}
