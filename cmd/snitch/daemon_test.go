@@ -215,8 +215,10 @@ func TestProcessModel(t *testing.T) {
 		}
 	}
 	t.Logf("PSS: core %s, broker %s", text.Bytes(st.Memory.PSS), text.Bytes(st.Memory.BrokerPSS))
-	if st.Memory.PSS == 0 || st.Memory.BrokerPSS == 0 || st.Memory.BrokerPSS > 6<<20 && !builtWithCgo() {
-		t.Errorf("memory: %+v; the broker may have 6 MiB", st.Memory)
+	if st.Memory.PSS == 0 || st.Memory.BrokerPSS == 0 || st.Memory.BrokerPSS > 16<<20 && !builtWithCgo() {
+		// 4.3 MB as built for use; here it is the test binary, with all that the
+		// tests and OPA initialise.
+		t.Errorf("memory: %+v; the broker may have 16 MiB", st.Memory)
 	}
 	d.signal(t, syscall.SIGINT)
 	d.end(t)
