@@ -152,27 +152,31 @@ static __always_inline void packet_query(struct query *q, const struct ends *e, 
 	q->has = blur(HAS_TO | HAS_FROM | (e->has_ports ? HAS_TO_PORT | HAS_FROM_PORT : 0));
 }
 
-/* Whether the packet goes where its socket may speak to, by its plain header:
- * true for nearly all packets. */
+/* Whether the packet's peer is the remembered one, by its plain header: true for
+ * nearly all packets. */
 static __always_inline bool plainly_fresh(struct __sk_buff *skb, const struct judged *j,
-					  __u32 generation)
+					  __u32 generation, bool leaves)
 {
 	void *data = (void *)(long)skb->data;
 	void *end = (void *)(long)skb->data_end;
 	const __u32 *addr = (const __u32 *)j->addr;
 	__u8 *ip = data;
+	__u32 *peer;
 
 	if (j->verdict != VERDICT_ALLOW || j->generation != generation || j->until ||
-	    data + 44 > end)
+	    data + 24 > end)
 		return false;
 	if (ip[0] == 0x45)
 		return (ip[9] == IPPROTO_TCP || ip[9] == IPPROTO_UDP) &&
-		       !((ip[6] & 0x1f) | ip[7]) && *(__be32 *)(ip + 16) == addr[3] &&
-		       addr[2] == V4_MAPPED && *(__be16 *)(ip + 22) == bpf_htons(j->port);
+		       !((ip[6] & 0x1f) | ip[7]) &&
+		       *(__be32 *)(ip + (leaves ? 16 : 12)) == addr[3] && addr[2] == V4_MAPPED &&
+		       *(__be16 *)(ip + (leaves ? 22 : 20)) == bpf_htons(j->port);
+	if (data + 44 > end)
+		return false;
+	peer = (__u32 *)(ip + (leaves ? 24 : 8));
 	return ip[0] >> 4 == 6 && (ip[6] == IPPROTO_TCP || ip[6] == IPPROTO_UDP) &&
-	       *(__u32 *)(ip + 24) == addr[0] && *(__u32 *)(ip + 28) == addr[1] &&
-	       *(__u32 *)(ip + 32) == addr[2] && *(__u32 *)(ip + 36) == addr[3] &&
-	       *(__be16 *)(ip + 42) == bpf_htons(j->port);
+	       peer[0] == addr[0] && peer[1] == addr[1] && peer[2] == addr[2] &&
+	       peer[3] == addr[3] && *(__be16 *)(ip + (leaves ? 42 : 40)) == bpf_htons(j->port);
 }
 
 /* Packets of sockets that no process was seen to use. */
@@ -298,7 +302,7 @@ static __always_inline int handle_egress(struct __sk_buff *skb)
 	if (!sk)
 		return 1;
 	st = sock_get(sk);
-	if (st && plainly_fresh(skb, &st->out, ctl->generation))
+	if (st && plainly_fresh(skb, &st->out, ctl->generation, true))
 		return st->pace ? pace_packet(sk, st) : 1;
 	/* a listener sends nothing but the answer to what ingress let in */
 	if (sk->state == TCP_LISTEN && sk->protocol == IPPROTO_TCP)
@@ -374,6 +378,9 @@ static __always_inline int handle_ingress(struct __sk_buff *skb)
 		return 1;
 	st = sock_get(sk);
 	if (!st || !st->id.start || (is_datagram(sk->protocol) && sk->dst_port))
+		return 1;
+	if (is_datagram(sk->protocol) && (plainly_fresh(skb, &st->in, ctl->generation, false) ||
+					  plainly_fresh(skb, &st->out, ctl->generation, false)))
 		return 1;
 	return ingress_slow(skb, sk, st);
 }

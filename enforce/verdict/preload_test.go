@@ -43,7 +43,7 @@ func TestNewProgramsAreKnown(t *testing.T) {
 	}
 	l.set(nil, out("no-9090", event.ActionDeny, dir+"/*", 9090))
 	tap := l.tap()
-	const programs = 30
+	const programs = 10
 	for i := range programs {
 		path := filepath.Join(dir, strconv.Itoa(i))
 		if err := os.WriteFile(path, self, 0o755); err != nil {
