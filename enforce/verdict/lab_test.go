@@ -92,13 +92,24 @@ func newLabOf(t testing.TB, cfg Config) *lab {
 		if err := l.Backend.Close(context.Background(), false); err != nil {
 			t.Error(err)
 		}
-		if err := l.cgroup.Unattached(); err != nil {
-			t.Error(err)
-		}
+		l.unattached()
 	})
 	l.watch()
 	l.beat()
 	return l
+}
+
+// unattached waits until no program is attached: the kernel frees what was
+// pinned in its own time.
+func (l *lab) unattached() {
+	l.Helper()
+	err := l.cgroup.Unattached()
+	for deadline := time.Now().Add(5 * time.Second); err != nil && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		err = l.cgroup.Unattached()
+	}
+	if err != nil {
+		l.Error(err)
+	}
 }
 
 // beat says that the daemon is well for as long as the test runs.
