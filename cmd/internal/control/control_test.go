@@ -10,7 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -53,8 +55,10 @@ type fixture struct {
 	done chan error
 
 	flushes atomic.Int32
-	alerts  []string
-	orders  []EnforceOrder
+
+	mu     sync.Mutex // guards what follows
+	alerts []string
+	orders []EnforceOrder
 }
 
 // serve runs a server on a socket in a directory that everybody may search:
@@ -85,6 +89,8 @@ func serve(t *testing.T, mode os.FileMode) *fixture {
 		Flush:  func(context.Context) error { f.flushes.Add(1); return nil },
 		Reload: func() error { return errors.New("a.yaml:1:1: no") },
 		SetAlerts: func(_ context.Context, ids []int64, state event.AlertState) error {
+			f.mu.Lock()
+			defer f.mu.Unlock()
 			f.alerts = append(f.alerts, fmt.Sprint(state, ids))
 			return nil
 		},
@@ -298,15 +304,20 @@ func TestChanges(t *testing.T) {
 	if err := c.SetAlerts(t.Context(), ids, event.AlertSeen); err != nil {
 		t.Fatal(err)
 	}
-	if len(f.alerts) != 2 || f.alerts[1] != "seen [129]" {
-		t.Errorf("alerts were set in %d requests, the last is %q", len(f.alerts), f.alerts[len(f.alerts)-1])
+	set := func() []string {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return slices.Clone(f.alerts)
+	}
+	if got := set(); len(got) != 2 || got[1] != "seen [129]" {
+		t.Errorf("alerts were set by %q", got)
 	}
 	for _, path := range []string{"?state=seen", "?state=gone&id=1", "?id=1", "?state=seen&id=0", "?state=seen&id=x"} {
 		if err := c.post(t.Context(), "/v1/alerts"+path); err == nil {
 			t.Errorf("%s was taken", path)
 		}
 	}
-	if len(f.alerts) != 2 {
-		t.Errorf("a refused request was carried out: %q", f.alerts)
+	if got := set(); len(got) != 2 {
+		t.Errorf("a refused request was carried out: %q", got)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,7 +15,9 @@ import (
 
 // enforce does what it is told, but for panic and confirm.
 func (f *fixture) enforce(ctx context.Context, o EnforceOrder) (Enforce, error) {
+	f.mu.Lock()
 	f.orders = append(f.orders, o)
+	f.mu.Unlock()
 	switch {
 	case ctx.Err() != nil:
 		return Enforce{}, ctx.Err()
@@ -26,6 +29,13 @@ func (f *fixture) enforce(ctx context.Context, o EnforceOrder) (Enforce, error) 
 	return Enforce{Mode: "mode " + o.Do}, nil
 }
 
+// carriedOut are the orders that came so far.
+func (f *fixture) carriedOut() []EnforceOrder {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.orders)
+}
+
 func TestEnforceOrders(t *testing.T) {
 	f := serve(t, 0)
 	c := NewClient(f.dir)
@@ -34,8 +44,8 @@ func TestEnforceOrders(t *testing.T) {
 		t.Fatalf("%+v, %v", e, err)
 	}
 	want := EnforceOrder{Do: EnforceOn, Confirm: 90 * time.Second, Force: true, PID: os.Getpid()}
-	if len(f.orders) != 1 || f.orders[0] != want {
-		t.Errorf("got %+v, want %+v", f.orders, want)
+	if got := f.carriedOut(); len(got) != 1 || got[0] != want {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 	if _, err := c.Enforce(t.Context(), EnforceOrder{Do: EnforceConfirm}); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "nothing waits") {
 		t.Errorf("confirm: %v", err)
@@ -53,8 +63,8 @@ func TestOnlyRootEnforces(t *testing.T) {
 	if got := startAs(t, "enforce", f.dir, member); got != ErrNotRoot.Error() {
 		t.Errorf("member got %q", got)
 	}
-	if len(f.orders) > 0 {
-		t.Errorf("the order was carried out: %+v", f.orders)
+	if got := f.carriedOut(); len(got) > 0 {
+		t.Errorf("the order was carried out: %+v", got)
 	}
 	if got := startAs(t, "enforce", f.dir, &syscall.Credential{}); got != "mode off<nil>" {
 		t.Errorf("root got %q", got)
@@ -70,7 +80,7 @@ func TestBadEnforceOrders(t *testing.T) {
 			t.Errorf("%q was taken", query)
 		}
 	}
-	if len(f.orders) > 0 {
-		t.Errorf("carried out: %+v", f.orders)
+	if got := f.carriedOut(); len(got) > 0 {
+		t.Errorf("carried out: %+v", got)
 	}
 }
