@@ -44,6 +44,7 @@ type connections struct {
 	byProcess map[event.ProcessID]map[*connection]struct{}
 	dirty     []*connection
 	ended     []*connection
+	served    echoes // accepted connections that are over
 	overflow  uint64 // rows ended early because the table was full
 	peak      int    // most rows since the last compact
 }
@@ -54,7 +55,8 @@ func newConnections(limit int) *connections {
 }
 
 // add merges one delta and returns its row; fresh says that its process is
-// new to it, and the caller then fills Process, Cgroup and Name.
+// new to it, and the caller then fills Process, Cgroup and Name. A nil row means
+// that there was nothing in it.
 func (t *connections) add(f *event.Flow, c *clock) (row *connection, fresh bool) {
 	row = t.rows[f.FlowKey]
 	if row == nil {
@@ -62,6 +64,9 @@ func (t *connections) add(f *event.Flow, c *clock) (row *connection, fresh bool)
 		fresh = true
 	}
 	if row == nil {
+		if t.served.has(f) {
+			return nil, false
+		}
 		row = t.insert(f, c)
 	}
 	row.Sent += f.Sent
@@ -249,6 +254,7 @@ func isStream(row *connection) bool {
 // bound, all ended rows go at once.
 func (t *connections) take(now time.Time, give func([]event.Connection)) {
 	full := len(t.rows) > t.max
+	t.served.age(now)
 	t.finish(now, full)
 	var piece []event.Connection
 	for i, row := range t.dirty {
@@ -328,6 +334,7 @@ func copyMap[K comparable, V any](from map[K]V) map[K]V {
 }
 
 func (t *connections) drop(row *connection) {
+	t.served.note(row.key)
 	delete(t.rows, row.key)
 	t.unlinkProcess(row)
 	rest := t.byCookie[row.Cookie]

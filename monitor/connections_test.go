@@ -127,6 +127,42 @@ func TestConnectionsEmpty(t *testing.T) {
 	}
 }
 
+// TestEcho checks that a last word without a byte, after an accepted connection
+// is over, makes no second row; one with bytes does, and so does an attempt of
+// a socket that connects again.
+func TestEcho(t *testing.T) {
+	for name, c := range map[string]struct {
+		kind  event.FlowKind
+		bytes uint64
+		after time.Duration
+		want  int
+	}{
+		"echo":           {event.FlowAccept, 0, 0, 0},
+		"late echo":      {event.FlowAccept, 0, echoFor, 0},
+		"bytes":          {event.FlowAccept, 1, 0, 1},
+		"much later":     {event.FlowAccept, 0, 5 * echoFor, 1},
+		"connects again": {event.FlowConnect, 0, 0, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			table, now := newConnections(100), time.Unix(1000, 0)
+			taken(table, now)
+			f := event.Flow{FlowKey: event.FlowKey{Cookie: 1, Kind: c.kind}, Sent: 5, SentOps: 1, Closed: true}
+			table.add(&f, &clock{})
+			if got := taken(table, now); len(got) != 1 {
+				t.Fatalf("%d rows", len(got))
+			}
+			for at := time.Duration(0); at <= c.after; at += echoFor {
+				taken(table, now.Add(at))
+			}
+			f.Sent, f.SentOps = c.bytes, c.bytes
+			table.add(&f, &clock{})
+			if got := taken(table, now.Add(c.after)); len(got) != c.want {
+				t.Errorf("got %d more rows, want %d", len(got), c.want)
+			}
+		})
+	}
+}
+
 // TestRepublish checks that every open row is handed over again, once.
 func TestRepublish(t *testing.T) {
 	table, now := newConnections(100), time.Unix(1000, 0)

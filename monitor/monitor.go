@@ -172,6 +172,9 @@ func (m *Monitor) turn() error {
 // flow merges one delta into its row.
 func (m *Monitor) flow(f *event.Flow) {
 	row, fresh := m.conns.add(f, &m.clock)
+	if row == nil {
+		return
+	}
 	m.now.Flows++
 	m.now.Sent += f.Sent
 	m.now.Received += f.Received
