@@ -85,7 +85,11 @@ func TestNewPrograms(t *testing.T) {
 	l.serve(8080)
 	l.serve(9090)
 	l.set(nil, out("no-9090", event.ActionDeny, "/**", 9090))
-	for range 20 {
+	programs := 20
+	if testing.Short() {
+		programs = 4
+	}
+	for range programs {
 		p := l.begin()
 		if errno, took := p.do("tcp %s:9090", bpftest.ServerV4); errno != unix.ECONNABORTED && errno != unix.EPERM {
 			t.Errorf("denied to a new program: %v after %s", errno, took)
