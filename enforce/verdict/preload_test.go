@@ -69,7 +69,7 @@ func TestNewProgramsAreKnown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if counts[bpf.CountPromoted] != 4*programs || l.preload.late.Load() != 0 {
+	if counts[bpf.CountPromoted] != 4*uint64(programs) || l.preload.late.Load() != 0 {
 		t.Errorf("%d programs were promoted, %d let go late; want %d, 0", counts[bpf.CountPromoted], l.preload.late.Load(), 4*programs)
 	}
 }
