@@ -52,7 +52,7 @@ func TestHeldConnects(t *testing.T) {
 		switch {
 		case errno == unix.ECONNABORTED && d <= 500*time.Millisecond:
 		case errno != 0 && late < len(programs)/10:
-			late++ // docs/enforcement.md, limits: seen once in some hundred
+			late++ // docs/enforcement.md, limits: about one in fifty
 			t.Logf("shortfall: a denied connect that was held ended by %v after %s", errno, d)
 		default:
 			t.Errorf("a held connect that is denied: %v after %s", errno, d)

@@ -105,6 +105,9 @@ func try(words []string) error {
 
 func dial(network, addr string) error {
 	c, err := net.DialTimeout(network, addr, 3*time.Second)
+	if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() {
+		return syscall.ETIMEDOUT // or our own patience
+	}
 	if err != nil {
 		return err
 	}
