@@ -48,6 +48,7 @@ var (
 var hooks = [...]hook{
 	{"sock_release", "last bytes of a socket", atCgroup, callTiers},
 	{"iter_sockets", "bytes of open sockets", atIterator, callTiers},
+	{"iter_held", "bytes of open sockets, by descriptor", atIterator, callTiers},
 	{"iter_tasks", "processes at start", atIterator, everyTier},
 	{"iter_files", "sockets at start", atIterator, callTiers},
 	{"process_exec", "programs", atTracing, everyTier},
@@ -102,9 +103,17 @@ func hooksOf(tier features.Tier) []hook {
 }
 
 // chooseHooks leaves out what the kernel has no place for and the tier can do
-// without.
-func chooseHooks(tier features.Tier, report features.Report) []hook {
+// without. Open sockets are found in the storage map, or where that is not
+// possible, and if held, among the descriptors of processes.
+func chooseHooks(tier features.Tier, report features.Report, held bool) []hook {
+	held = held || !report.Has(features.StorageIterator)
 	return slices.DeleteFunc(hooksOf(tier), func(h hook) bool {
+		switch h.program {
+		case "iter_sockets":
+			return held
+		case "iter_held":
+			return !held
+		}
 		need, optional := optional(h.program)
 		return optional && !report.Has(need)
 	})

@@ -37,11 +37,13 @@ func (k *Kernel) Drain(handle func(*Flow)) error {
 	if err := k.drainClosed(closed, handle); err != nil {
 		return fmt.Errorf("drain closed sockets: %w", err)
 	}
-	if k.iterators["iter_sockets"] == nil {
-		return nil // the tier keeps no counters in sockets
-	}
-	if err := readIterator(k, "iter_sockets", handle); err != nil {
-		return fmt.Errorf("drain sockets: %w", err)
+	for _, open := range [...]string{"iter_sockets", "iter_held"} { // at most one is loaded
+		if k.iterators[open] == nil {
+			continue // counters: the tier keeps none in sockets
+		}
+		if err := readIterator(k, open, handle); err != nil {
+			return fmt.Errorf("drain sockets: %w", err)
+		}
 	}
 	return nil
 }

@@ -167,6 +167,7 @@ const (
 	fexitProgEgress         = "egress"
 	fexitProgIngress        = "ingress"
 	fexitProgIterFiles      = "iter_files"
+	fexitProgIterHeld       = "iter_held"
 	fexitProgIterSockets    = "iter_sockets"
 	fexitProgIterTasks      = "iter_tasks"
 	fexitProgPostBind4      = "post_bind4"
@@ -247,6 +248,7 @@ type fexitProgramSpecs struct {
 	Egress         *ebpf.ProgramSpec `ebpf:"egress"`
 	Ingress        *ebpf.ProgramSpec `ebpf:"ingress"`
 	IterFiles      *ebpf.ProgramSpec `ebpf:"iter_files"`
+	IterHeld       *ebpf.ProgramSpec `ebpf:"iter_held"`
 	IterSockets    *ebpf.ProgramSpec `ebpf:"iter_sockets"`
 	IterTasks      *ebpf.ProgramSpec `ebpf:"iter_tasks"`
 	PostBind4      *ebpf.ProgramSpec `ebpf:"post_bind4"`
@@ -372,6 +374,7 @@ type fexitPrograms struct {
 	Egress         *ebpf.Program `ebpf:"egress"`
 	Ingress        *ebpf.Program `ebpf:"ingress"`
 	IterFiles      *ebpf.Program `ebpf:"iter_files"`
+	IterHeld       *ebpf.Program `ebpf:"iter_held"`
 	IterSockets    *ebpf.Program `ebpf:"iter_sockets"`
 	IterTasks      *ebpf.Program `ebpf:"iter_tasks"`
 	PostBind4      *ebpf.Program `ebpf:"post_bind4"`
@@ -404,6 +407,7 @@ func (p *fexitPrograms) Close() error {
 		p.Egress,
 		p.Ingress,
 		p.IterFiles,
+		p.IterHeld,
 		p.IterSockets,
 		p.IterTasks,
 		p.PostBind4,

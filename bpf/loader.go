@@ -25,6 +25,7 @@ type Config struct {
 	FlowEntries uint32        // flows in one generation; 0: 65,536
 	RingBytes   uint32        // a power of two; 0: 2 MiB
 
+	held  bool   // tests: open sockets by descriptor, as on 7.x
 	hooks []hook // what complete chose
 }
 
@@ -98,7 +99,7 @@ func (cfg *Config) complete() error {
 		}
 		cfg.Tier = best
 	}
-	cfg.hooks = chooseHooks(cfg.Tier, report)
+	cfg.hooks = chooseHooks(cfg.Tier, report, cfg.held)
 	return nil
 }
 

@@ -32,7 +32,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := len(k.Mechanisms()), len(hooksOf(features.TierReference)); got != want {
+		if got, want := len(k.Mechanisms()), len(hooksOf(features.TierReference))-1; got != want { // open sockets are found by one of two ways
 			t.Errorf("%d mechanisms, want %d", got, want)
 		}
 		var ids []ebpf.ProgramID

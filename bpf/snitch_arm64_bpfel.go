@@ -312,6 +312,7 @@ const (
 	snitchProgEgress         = "egress"
 	snitchProgIngress        = "ingress"
 	snitchProgIterFiles      = "iter_files"
+	snitchProgIterHeld       = "iter_held"
 	snitchProgIterSockets    = "iter_sockets"
 	snitchProgIterTasks      = "iter_tasks"
 	snitchProgPostBind4      = "post_bind4"
@@ -398,6 +399,7 @@ type snitchProgramSpecs struct {
 	Egress      *ebpf.ProgramSpec `ebpf:"egress"`
 	Ingress     *ebpf.ProgramSpec `ebpf:"ingress"`
 	IterFiles   *ebpf.ProgramSpec `ebpf:"iter_files"`
+	IterHeld    *ebpf.ProgramSpec `ebpf:"iter_held"`
 	IterSockets *ebpf.ProgramSpec `ebpf:"iter_sockets"`
 	IterTasks   *ebpf.ProgramSpec `ebpf:"iter_tasks"`
 	PostBind4   *ebpf.ProgramSpec `ebpf:"post_bind4"`
@@ -541,6 +543,7 @@ type snitchPrograms struct {
 	Egress      *ebpf.Program `ebpf:"egress"`
 	Ingress     *ebpf.Program `ebpf:"ingress"`
 	IterFiles   *ebpf.Program `ebpf:"iter_files"`
+	IterHeld    *ebpf.Program `ebpf:"iter_held"`
 	IterSockets *ebpf.Program `ebpf:"iter_sockets"`
 	IterTasks   *ebpf.Program `ebpf:"iter_tasks"`
 	PostBind4   *ebpf.Program `ebpf:"post_bind4"`
@@ -567,6 +570,7 @@ func (p *snitchPrograms) Close() error {
 		p.Egress,
 		p.Ingress,
 		p.IterFiles,
+		p.IterHeld,
 		p.IterSockets,
 		p.IterTasks,
 		p.PostBind4,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -139,9 +140,34 @@ func (h hook) link(p *ebpf.Program, cgroup string) (link.Link, error) {
 	return link.AttachCgroup(link.CgroupOptions{Path: cgroup, Attach: h.attach, Program: p})
 }
 
+// storageVanishes reports whether the kernel takes a socket's storage from its
+// entry before the iterator has lost sight of that (7.x, where entries got a
+// state): the iterator then follows a null pointer, and the machine may fall.
+// This is the one feature that is not tried out.
+func (e *experiment) storageVanishes() error {
+	kernel, err := e.types.Kernel()
+	if err != nil {
+		return err
+	}
+	var entry *btf.Struct
+	if err := kernel.TypeByName("bpf_local_storage_elem", &entry); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(entry.Members, func(m btf.Member) bool { return m.Name == "state" }) {
+		return fmt.Errorf("it can meet a socket that is being freed, and the kernel fault: %w", ebpf.ErrNotSupported)
+	}
+	return nil
+}
+
 // walk runs one iterator to its end. What it walks over is there: the caller
 // holds a socket with an entry in the storage.
 func (e *experiment) walk(i iterator) {
+	if i.feature == StorageIterator {
+		if err := e.storageVanishes(); err != nil {
+			e.answer(refused(i.feature, err))
+			return
+		}
+	}
 	p, err := e.load(i.spec(e.counts.FD()))
 	if err != nil {
 		e.answer(refused(i.feature, err))

@@ -81,7 +81,7 @@ var facts = [featureCount]struct{ name, consequence string }{
 	FexitPacketSend:  {"fexit/packet_sendmsg", "the fexit tier does not count what AF_PACKET sends"},
 	FexitPacketRecv:  {"fexit/packet_recvmsg", "the fexit tier does not count what AF_PACKET receives"},
 	TracingStorage:   {"sk_storage in tracing", "no reference or fexit tier: sockets are accounted by cgroup hooks only"},
-	StorageIterator:  {"iter/bpf_sk_storage_map", "idle sockets are reported when they move or close"},
+	StorageIterator:  {"iter/bpf_sk_storage_map", "open sockets are read by descriptor: one that waits to be accepted, is on its way to another process or known to io_uring alone is told when it closes"},
 	TaskIterator:     {"iter/task", "processes that exist at start are read from /proc"},
 	FileIterator:     {"iter/task_file with sockets", "sockets that exist at start get an owner when they are used"},
 

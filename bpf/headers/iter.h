@@ -133,17 +133,34 @@ static __always_inline void socket_seen(struct sock *sk, struct sock_state *st)
 	flow_add(&f.key, &f.value);
 }
 
+static __always_inline struct sock *file_sock(struct file *file)
+{
+	struct socket *socket = bpf_sock_from_file(file);
+
+	return socket ? socket->sk : NULL;
+}
+
+/* A descriptor of a process: if it is a socket with a state, its delta. Who
+ * holds the same socket finds nothing left. */
+static __always_inline void handle_held(struct seq_file *seq, struct file *file)
+{
+	struct sock *sk = file_sock(file);
+	struct sock_state *st;
+
+	if (!sk)
+		return;
+	st = state_of(sk);
+	if (st)
+		handle_socket(seq, sk, st);
+}
+
 /* A descriptor of a process: if it is a socket without a state, make one. */
 static __always_inline void handle_file(struct task_struct *task, struct file *file)
 {
-	struct socket *socket = bpf_sock_from_file(file);
+	struct sock *sk = file_sock(file);
 	struct sock_state *st;
-	struct sock *sk;
 	__u16 family;
 
-	if (!socket)
-		return;
-	sk = socket->sk;
 	if (!sk || !task_in_scope(task))
 		return;
 	family = sk->__sk_common.skc_family;

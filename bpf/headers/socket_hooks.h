@@ -131,6 +131,17 @@ int iter_sockets(struct bpf_iter__bpf_sk_storage_map *ctx)
 	return 0;
 }
 
+/* In the place of iter_sockets, where the kernel would fault (attach.go). */
+SEC("iter/task_file")
+int iter_held(struct bpf_iter__task_file *ctx)
+{
+	struct file *file = ctx->file;
+
+	if (ctx->task && file)
+		handle_held(ctx->meta->seq, file);
+	return 0;
+}
+
 SEC("iter/task_file")
 int iter_files(struct bpf_iter__task_file *ctx)
 {
