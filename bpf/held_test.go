@@ -64,9 +64,9 @@ func TestDrainBesideClosing(t *testing.T) {
 			k := load(t, cfg)
 			sink := newSocket(t, unix.SOCK_DGRAM, 0)
 			bind(t, sink)
-			at := localOf(t, sink)
 			var wg sync.WaitGroup
 			for range threads {
+				at := localOf(t, sink) // the library writes into it
 				wg.Go(func() {
 					for range each {
 						fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
