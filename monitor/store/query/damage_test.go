@@ -128,7 +128,7 @@ func readAll(ctx context.Context, path string) {
 		_ = db.Connections(ctx, q, func(event.Record) error { return nil })
 		_ = db.Execs(ctx, q, func(query.Exec) error { return nil })
 	}
-	for _, by := range query.Groups() {
+	for _, by := range query.Dimensions() {
 		_, _ = db.GroupBy(ctx, by, time.Time{}, time.Time{}, 0)
 	}
 	_, _ = db.Runs(ctx)

@@ -193,7 +193,10 @@ func (f *Filter) Match(r *event.Record) bool {
 }
 
 // Field documents a field for help texts and completions.
-type Field struct{ Name, Help string }
+type Field struct {
+	Name, Help string
+	Group      bool // GroupQuery and SeriesQuery can group by it
+}
 
 // Fields lists the fields that a filter may name.
 func Fields() []Field {

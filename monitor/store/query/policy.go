@@ -17,26 +17,39 @@ import (
 
 // AlertQuery selects alerts. The zero value selects all.
 type AlertQuery struct {
-	ID    int64            // this one; 0: any
-	State event.AlertState // in this state; invalid: any
-	Since time.Time        // that happened at this time or later; zero: no bound
-	Limit int              // at most so many, those that happened last; 0: all
+	ID     int64            // this one; 0: any
+	State  event.AlertState // in this state; invalid: any
+	Kind   event.AlertKind  // of this kind; invalid: any
+	Rule   string           // of this rule; "": any
+	Exe    string           // of a program with this path; "": any
+	Text   string           // that stands, whatever its case, in rule, reason, program, command line, user, peer or domain
+	Since  time.Time        // that happened at this time or later; zero: no bound
+	Until  time.Time        // that happened last before this; zero: no bound
+	Limit  int              // at most so many, those that happened last; 0: all
+	Offset int              // of the first
 }
 
 const selectAlert = `SELECT id, kind, rule, state, action, reason, first, last, count, exe, exe_view, sha256, cmdline,
 parent_exe, parent_view, parent_sha256, pid, uid, user, direction, proto, peer, domain, opened FROM alert
-WHERE (?1 = 0 OR id = ?1) AND (?2 = 0 OR state = ?2) AND last >= ?3 ORDER BY last DESC, id DESC LIMIT ?4`
+WHERE (?1 = 0 OR id = ?1) AND (?2 = 0 OR state = ?2) AND last >= ?3 AND last < ?4 AND (?5 = 0 OR kind = ?5)
+AND (?6 = '' OR rule = ?6) AND (?7 = '' OR exe = ?7) AND (?8 = '' OR instr(lower(rule || char(10) || reason || char(10) || exe || char(10)
+|| cmdline || char(10) || user || char(10) || peer || char(10) || domain), lower(?8)))
+ORDER BY last DESC, id DESC LIMIT ?9 OFFSET ?10`
 
 // Alerts lists alerts, those that happened last first.
 func (db *DB) Alerts(ctx context.Context, q AlertQuery) (out []event.Alert, err error) {
-	since, limit := int64(math.MinInt64), int64(math.MaxInt64)
+	since, until, limit := int64(math.MinInt64), int64(math.MaxInt64), int64(math.MaxInt64)
 	if !q.Since.IsZero() {
 		since = schema.FromTime(q.Since)
+	}
+	if !q.Until.IsZero() {
+		until = schema.FromTime(q.Until)
 	}
 	if q.Limit > 0 {
 		limit = int64(q.Limit)
 	}
-	err = db.each(ctx, selectAlert, []any{q.ID, int64(q.State), since, limit}, func(rows *sql.Rows) error {
+	args := []any{q.ID, int64(q.State), since, until, int64(q.Kind), q.Rule, q.Exe, q.Text, limit, int64(max(0, q.Offset))}
+	err = db.each(ctx, selectAlert, args, func(rows *sql.Rows) error {
 		var a event.Alert
 		var first, last, opened int64
 		err := rows.Scan(&a.ID, &a.Kind, &a.Rule, &a.State, &a.Action, &a.Reason, &first, &last, &a.Count, &a.Exe, &a.ExeView, &a.SHA256, &a.Cmdline,

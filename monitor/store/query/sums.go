@@ -73,8 +73,8 @@ func showService(v any) string {
 	return event.ProtoName(family, proto) + "/" + strconv.Itoa(int(port))
 }
 
-// Groups lists what GroupBy can group by.
-func Groups() []string {
+// Dimensions lists what GroupBy can group by.
+func Dimensions() []string {
 	all := groupings()
 	out := make([]string, len(all))
 	for i, g := range all {
@@ -91,7 +91,7 @@ func (db *DB) GroupBy(ctx context.Context, by string, since, until time.Time, li
 	all := groupings()
 	i := slices.IndexFunc(all, func(g grouping) bool { return g.name == by })
 	if i < 0 {
-		return nil, fmt.Errorf("group by %q: no such dimension (%s)", by, suggest(by, Groups()))
+		return nil, fmt.Errorf("group by %q: no such dimension (%s)", by, suggest(by, Dimensions()))
 	}
 	if limit <= 0 {
 		limit = math.MaxInt32

@@ -107,7 +107,7 @@ func TestGroups(t *testing.T) {
 	want := map[string]string{"exe": "=1000 mnt:7:/usr/bin/curl=3", "sha256": "=1000 0100000000000000000000000000000000000000000000000000000000000000=3",
 		"parent.exe": "=1000 /bin/sh=3", "name": "=1000 curl=3", "uid": "1000=1003", "domain": "example.org=1003", "raddr": "192.0.2.1=1003", "port": "tcp/443=1003",
 		"country": "DE=1003", "unit": "a.service=1003", "container": "=1003", "cgroup": "/a=1003", "rule": "r1=1003", "action": "alert=1003"}
-	for _, by := range query.Groups() {
+	for _, by := range query.Dimensions() {
 		sums, err := db.GroupBy(context.Background(), by, time.Time{}, time.Time{}, 0)
 		if err != nil {
 			t.Fatal(err)
