@@ -50,6 +50,27 @@ func TestExistingSockets(t *testing.T) {
 	noLosses(t, k)
 }
 
+// A stream socket that is neither connected nor listening when it is found did
+// nothing yet, and what it does later is not told as older than the monitor.
+func TestIdleStreams(t *testing.T) {
+	k := load(t, Config{})
+	ln, client := newSocket(t, unix.SOCK_STREAM, 0), newSocket(t, unix.SOCK_STREAM, 0)
+	must(t, k.Sockets())
+	bind(t, ln)
+	must(t, unix.Listen(ln, 1))
+	must(t, unix.Connect(client, localOf(t, ln)))
+	send(t, client, 10)
+	l := ledger{}
+	drain(t, k, l)
+	l.expect(t, mine(FlowConnect, 6, localOf(t, ln)), 10, 0)
+	for key, r := range l {
+		if r.Flags&FlowExisting != 0 || key.kind == FlowConnect && key.remote == unspecified {
+			t.Errorf("%v: flags %d", key, r.Flags)
+		}
+	}
+	noLosses(t, k)
+}
+
 // Frames of packet sockets count whole.
 func TestPacketSocket(t *testing.T) {
 	const ethertype = 0x88b5 // for local experiments

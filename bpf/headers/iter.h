@@ -154,6 +154,14 @@ static __always_inline void handle_held(struct seq_file *seq, struct file *file)
 		handle_socket(seq, sk, st);
 }
 
+/* Neither connected nor listening: it has done nothing that could be told, and
+ * will be seen when it does. */
+static __always_inline bool is_idle_stream(struct sock *sk)
+{
+	return (sk->sk_protocol == IPPROTO_TCP || sk->sk_protocol == IPPROTO_MPTCP) &&
+	       sk->__sk_common.skc_state == TCP_CLOSE;
+}
+
 /* A descriptor of a process: if it is a socket without a state, make one. */
 static __always_inline void handle_file(struct task_struct *task, struct file *file)
 {
@@ -165,6 +173,8 @@ static __always_inline void handle_file(struct task_struct *task, struct file *f
 		return;
 	family = sk->__sk_common.skc_family;
 	if (family != AF_INET && family != AF_INET6 && !is_network(family))
+		return;
+	if (!is_network(family) && is_idle_stream(sk))
 		return;
 	st = state_make(sk);
 	if (!st || !state_claim(st, CLAIM_BLANK))
