@@ -110,6 +110,13 @@ func (c *cache) putSubject(k subjectKey, v key) {
 	c.subjects[k] = v
 }
 
+// clear forgets the decisions.
+func (c *cache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.young, c.old = map[key]*seen{}, nil
+}
+
 // stats returns hits and misses since the cache was made, and its entries.
 func (c *cache) stats() (hits, misses uint64, entries int) {
 	c.mu.Lock()

@@ -12,7 +12,7 @@ import (
 
 // Config is what an Engine can be told.
 type Config struct {
-	Mode event.Mode // of the daemon: caps what decisions may do
+	Mode event.Mode // at first: see SetMode
 }
 
 // History answers what the record knew before a connection, and remembers it.
@@ -32,7 +32,6 @@ type Deps struct {
 // Engine decides connections by the policy that it holds. Decide and Stats are
 // safe for concurrent use; the ledger's methods are for one goroutine.
 type Engine struct {
-	cfg    Config
 	deps   Deps
 	ledger *ledger
 
@@ -40,6 +39,7 @@ type Engine struct {
 	// nobody uses it any more.
 	deciding sync.RWMutex
 	policy   *Policy
+	mode     event.Mode // of decisions: caps what they may do
 
 	mu    sync.Mutex
 	stats Stats
@@ -64,7 +64,21 @@ func New(cfg Config, deps Deps) *Engine {
 	if deps.Now == nil {
 		deps.Now = NewClock().Now
 	}
-	return &Engine{cfg: cfg, deps: deps, ledger: newLedger()}
+	return &Engine{mode: cfg.Mode, deps: deps, ledger: newLedger()}
+}
+
+// SetMode makes mode the one of every decision from now on, those included that
+// the cache holds; decisions that the record has keep theirs.
+func (e *Engine) SetMode(mode event.Mode) {
+	e.deciding.Lock()
+	defer e.deciding.Unlock()
+	if e.mode == mode {
+		return
+	}
+	e.mode = mode
+	if e.policy != nil {
+		e.policy.cache.clear()
+	}
 }
 
 // Use makes p the policy of every decision from now on, waits for those under
@@ -154,7 +168,7 @@ func (e *Engine) evaluate(ctx context.Context, p *Policy, c *event.Connection) *
 	facts := Facts(c)
 	began := time.Now()
 	s := &seen{decision: p.Decide(ctx, &facts, e.deps.Now())}
-	s.recorded = recorded(&s.decision, e.cfg.Mode, p.reads.Input(&facts))
+	s.recorded = recorded(&s.decision, e.mode, p.reads.Input(&facts))
 	e.count(time.Since(began), s.decision.Error != "")
 	if s.decision.Cacheable && (!p.reads.Novelty || len(c.Novelty) == 0) {
 		p.cache.put(subjectOf(c), p.peers(c), s)

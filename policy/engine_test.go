@@ -232,8 +232,8 @@ func TestErrorIsNeverAllow(t *testing.T) {
 			conns := []event.Connection{outbound(1, program("/bin/a"), "192.0.2.1:1")}
 			out := e.Batch(t.Context(), conns)
 			d := conns[0].Decision
-			if d.Action != c.want || d.Error != evaluatorError {
-				t.Errorf("got %v with error %q, want %v", d.Action, d.Error, c.want)
+			if d.Would != c.want || d.Error != evaluatorError {
+				t.Errorf("got %v with error %q, want %v", d.Would, d.Error, c.want)
 			}
 			if !slices.ContainsFunc(out.Alerts, func(a event.Alert) bool { return a.Kind == event.AlertError && a.Reason != "" }) {
 				t.Errorf("nobody was told: %+v", out.Alerts)

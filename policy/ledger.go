@@ -53,6 +53,7 @@ type row struct {
 	final       bool   // novelty was judged with every fact there
 	told        string // the rule that an alert was raised for
 	alerted     bool
+	imposed     bool // so was one for what the kernel did of its own
 }
 
 func newLedger() *ledger {
@@ -130,7 +131,8 @@ func (e *Engine) one(ctx context.Context, p *Policy, c *event.Connection, out *O
 		r = &row{}
 		e.ledger.rows[c.ID] = r
 	}
-	provisional := !c.Closed && c.Process.Waits() && e.deps.Now().Sub(c.Opened) < patience
+	imposed := refused(c)
+	provisional := imposed == nil && !c.Closed && c.Process.Waits() && e.deps.Now().Sub(c.Opened) < patience
 	e.novelty(r, c, !provisional)
 	s := e.cached(p, c)
 	if s == nil && e.ledger.credit > 0 {
@@ -142,7 +144,10 @@ func (e *Engine) one(ctx context.Context, p *Policy, c *event.Connection, out *O
 		e.postpone(r, c)
 		return false
 	}
-	e.settle(p, r, c, s, provisional, out)
+	c.Decision = e.settle(p, r, c, s, provisional, out)
+	if imposed != nil && c.Decision.Action != event.ActionDeny {
+		e.impose(r, c, imposed, out)
+	}
 	if c.Closed {
 		delete(e.ledger.rows, c.ID)
 	}
@@ -159,19 +164,21 @@ func (e *Engine) novelty(r *row, c *event.Connection, final bool) {
 
 // postpone keeps a copy of a row that OPA had no time for.
 func (e *Engine) postpone(r *row, c *event.Connection) {
-	if r.last != nil {
-		c.Decision = r.record(false)
-	} else {
-		c.Decision = event.Decision{Action: event.ActionUndecided, Would: event.ActionUndecided, Mode: e.cfg.Mode}
+	switch {
+	case refused(c) != nil:
+	case r.last != nil:
+		c.Decision = r.record(c, false)
+	default:
+		c.Decision = event.Decision{Action: event.ActionUndecided, Would: event.ActionUndecided, Mode: e.mode}
 	}
 	if !e.ledger.late.put(c) {
 		e.giveUp(c)
 	}
 }
 
-// settle records the decision, counts it and tells it, the latter once all
-// facts are there: a digest that is still being read may change it.
-func (e *Engine) settle(p *Policy, r *row, c *event.Connection, s *seen, provisional bool, out *Outcome) {
+// settle returns the decision for the record, counts it and tells it, the latter
+// once all facts are there: a digest that is still being read may change it.
+func (e *Engine) settle(p *Policy, r *row, c *event.Connection, s *seen, provisional bool, out *Outcome) event.Decision {
 	if r.last == nil || differ(r.last, s) {
 		if r.first == nil {
 			r.first = s
@@ -179,21 +186,46 @@ func (e *Engine) settle(p *Policy, r *row, c *event.Connection, s *seen, provisi
 		r.last, r.at = s, e.deps.Now()
 		e.ledger.count(s, r.at)
 	}
-	c.Decision = r.record(provisional)
+	record := r.record(c, provisional)
 	d := &s.decision
 	if provisional || d.Action != event.ActionAlert && d.Action != event.ActionDeny || r.alerted && r.told == d.Rule {
-		return
+		return record
 	}
 	r.alerted, r.told = true, d.Rule
 	alert := event.NewAlert(p.alertKind(d), d.Rule, d.Action, d.Reason, r.at, c)
+	cause := Cause{Alert: alert.Key(), Connection: *c, Custom: customVotes(d), At: r.at}
+	cause.Connection.Decision = record
 	out.Alerts = append(out.Alerts, alert)
-	out.Causes = append(out.Causes, Cause{Alert: alert.Key(), Connection: *c, Custom: customVotes(d), At: r.at})
+	out.Causes = append(out.Causes, cause)
 	if d.Error != "" {
 		out.Alerts = append(out.Alerts, event.NewAlert(event.AlertError, "evaluator", d.Action, d.Error, r.at, nil))
 	}
 	for _, name := range d.Degraded {
 		out.Alerts = append(out.Alerts, event.NewAlert(event.AlertError, "custom."+name, d.Action, "the custom rules of "+name+" did not answer", r.at, nil))
 	}
+	return record
+}
+
+// refused is the decision by which the kernel refused c, nil if it did not.
+func refused(c *event.Connection) *event.Decision {
+	if c.Result != event.ResultDenied || c.Decision.Action != event.ActionDeny {
+		return nil
+	}
+	d := c.Decision
+	return &d
+}
+
+// impose records what the kernel did although the rules, as they are and with
+// what is known by now, do not say so: nobody decided in time, say.
+func (e *Engine) impose(r *row, c *event.Connection, d *event.Decision, out *Outcome) {
+	d.Would, d.Matches = c.Decision.Would, c.Decision.Matches
+	d.Input = 0 // what the rules saw says nothing about it: it is not replayed
+	c.Decision = *d
+	if r.imposed {
+		return
+	}
+	r.imposed = true
+	out.Alerts = append(out.Alerts, event.NewAlert(event.AlertRule, d.Rule, event.ActionDeny, d.Reason, d.At, c))
 }
 
 // customVotes are the votes of custom modules in a decision.
@@ -206,10 +238,14 @@ func customVotes(d *rule.Decision) (votes []rule.CustomVote) {
 	return votes
 }
 
-// record is the decision as the row keeps it.
-func (r *row) record(provisional bool) event.Decision {
+// record is the decision as the row of c keeps it: the rules deny, but whether
+// anything was denied is the kernel's to say.
+func (r *row) record(c *event.Connection, provisional bool) event.Decision {
 	d := r.last.recorded
 	d.At, d.Provisional = r.at, provisional
+	if d.Action == event.ActionDeny && c.Result != event.ResultDenied {
+		d.Action, d.Capped = event.ActionAlert, true
+	}
 	if differ(r.first, r.last) {
 		d.Previous = &r.first.recorded
 	}

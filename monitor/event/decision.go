@@ -44,7 +44,7 @@ type Decision struct {
 	Revision string   // of the rule set
 	Reason   string   // of the winner
 	Pos      string   // of the winner, file:line; "" if no rule matched
-	Capped   bool     // Action is milder than Would because of Mode
+	Capped   bool     // Action is milder than Would: Mode wants it so, or the kernel refused nothing
 	// Provisional says that a fact was still being looked for: another decision
 	// follows if it arrives.
 	Provisional bool
