@@ -2,6 +2,7 @@ package bpf
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -33,6 +34,15 @@ func (k *Kernel) Poll(timeout time.Duration, handle func(record []byte)) error {
 	}
 }
 
+// Wake makes a Poll that waits return, or the next one, once it has handed over
+// all records that are there.
+func (k *Kernel) Wake() error {
+	if err := k.poller.ring.Flush(); err != nil {
+		return fmt.Errorf("wake who reads the ring: %w", err)
+	}
+	return nil
+}
+
 // read waits once, not beyond end, and hands over all that is there then.
 func (p *poller) read(end time.Time, handle func([]byte)) (n int, err error) {
 	if now := time.Now(); now.Before(p.quiet) {
@@ -46,6 +56,8 @@ func (p *poller) read(end time.Time, handle func([]byte)) (n int, err error) {
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return n, nil
+		case errors.Is(err, ringbuf.ErrFlushed):
+			return max(n, 1), nil // Wake: do not wait for more
 		case errors.Is(err, ringbuf.ErrClosed):
 			return n, os.ErrClosed
 		case err != nil:

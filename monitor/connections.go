@@ -31,6 +31,8 @@ type connection struct {
 	dirty   bool
 	ended   bool // the row was idle, or gone
 	gone    bool // its socket is closed: nothing can follow
+	denied  bool // an attempt was refused, which no flow changes
+	bare    bool // no flow was seen yet: only that it was refused is known
 	endedAt time.Time
 }
 
@@ -46,6 +48,7 @@ type connections struct {
 	ended     []*connection
 	served    echoes // accepted connections that are over
 	overflow  uint64 // rows ended early because the table was full
+	telling   bool   // refused attempts are told: an attempt that failed may be one
 	peak      int    // most rows since the last compact
 }
 
@@ -75,7 +78,11 @@ func (t *connections) add(f *event.Flow, c *clock) (row *connection, fresh bool)
 	if last := c.wall(f.LastBoot); last.After(row.Last) {
 		row.Last = last
 	}
-	if f.Result != event.ResultInvalid {
+	row.bare = false
+	if row.denied {
+		row.resume(f)
+	}
+	if f.Result != event.ResultInvalid && !row.denied {
 		row.Result = f.Result
 	}
 	// The local address is known late: a socket gets its port at connect.
@@ -198,8 +205,12 @@ func (t *connections) endSocket(row *connection, at time.Time) {
 // endWith takes over how the socket ended.
 func (r *connection) endWith(row *connection) {
 	r.gone = true
-	if r.Result == event.ResultEstablished || r.Result == event.ResultPending {
+	switch {
+	case r.Result != event.ResultEstablished && r.Result != event.ResultPending:
+	case !row.denied:
 		r.Result = row.Result
+	case r.Result == event.ResultEstablished:
+		r.Result = event.ResultClosed
 	}
 }
 
@@ -233,13 +244,22 @@ func (t *connections) processChanged(p *event.Process) {
 // are handed over again.
 func (t *connections) sweep(now time.Time) {
 	for _, row := range t.rows {
-		if !isStream(row) && !row.ended && row.Direction != event.Listen && now.Sub(row.Last) > idleAfter {
+		if row.mayIdle() && !row.ended && now.Sub(row.Last) > idleAfter {
 			t.end(row, row.Last)
 		}
 		if row.Process.Waits() {
 			t.touch(row) // who waits for its facts may run out of patience
 		}
 	}
+}
+
+// mayIdle reports whether nobody tells the end of the row: of datagrams, and of
+// what was refused before there was anything to end.
+func (r *connection) mayIdle() bool {
+	if r.bare && r.Direction != event.Out {
+		return true
+	}
+	return !isStream(r) && r.Direction != event.Listen
 }
 
 // isStream reports whether the kernel tells the end of the connection.
@@ -284,6 +304,8 @@ func (t *connections) finish(now time.Time, full bool) {
 	for _, row := range t.ended {
 		switch {
 		case !row.ended: // woke up
+		case t.telling && !full && row.unanswered() && now.Sub(row.endedAt) < tellWithin:
+			waiting = append(waiting, row)
 		case full || !row.Process.Waits() || now.Sub(row.endedAt) > settleFor:
 			if full && row.Process.Waits() {
 				t.overflow++

@@ -42,8 +42,10 @@ type Deps struct {
 	Processes *process.Table
 	Names     *dns.Names
 	Losses    *Losses
-	Sink      func(Batch) // called from Run's goroutine, each turn at least once, also with an empty batch; must not block
-	Log       *slog.Logger
+	// Subjects is told of processes while Follow asks for it; nil: nobody is.
+	Subjects Subjects
+	Sink     func(Batch) // called from Run's goroutine, each turn at least once, also with an empty batch; must not block
+	Log      *slog.Logger
 }
 
 // Monitor joins the kernel's records and counters. Run may be called once;
@@ -58,6 +60,10 @@ type Monitor struct {
 	lost  []event.Loss // of known processes, for the next batch
 	wake  bool         // the kernel asked for an early drain
 	again atomic.Bool  // hand over every open row, changed or not
+
+	refused denials
+	behind  behind
+	follow  atomic.Bool // processes are told of, and refused attempts are coming
 
 	mu    sync.Mutex
 	stats Stats
@@ -86,11 +92,12 @@ func (m *Monitor) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	ready()
+	defer m.behind.close()
 	nextTurn := time.Now().Add(m.cfg.DrainInterval)
 	nextUpkeep := time.Now().Add(upkeepEvery)
 	nextRescan := time.Now().Add(rescanEvery)
 	for ctx.Err() == nil {
-		if err := m.poll(min(pollAtMost, time.Until(nextTurn))); err != nil {
+		if err := m.wait(time.Until(nextTurn)); err != nil {
 			return err
 		}
 		now := time.Now()
@@ -156,6 +163,8 @@ func (m *Monitor) turn() error {
 	for i := range m.flows {
 		m.flow(&m.flows[i])
 	}
+	m.conns.telling = m.follow.Load()
+	m.deny()
 	if err := m.drainLosses(now); err != nil {
 		return err
 	}
@@ -184,35 +193,17 @@ func (m *Monitor) flow(f *event.Flow) {
 	m.now.Connections++
 	row.Process = m.deps.Processes.Lookup(f.ID)
 	row.Cgroup = row.Process.Cgroup
-	m.name(row)
-}
-
-// name asks for the best name of the row's peer.
-func (m *Monitor) name(row *connection) {
-	if !hasPeer(row.Remote) {
-		return
-	}
-	row.Name = m.deps.Names.Lookup(row.key.ID, row.Cookie, row.Proto, row.Remote.Addr(), row.Opened)
-	row.Names = nil // a snapshot that was handed over keeps its own
-	for _, e := range m.deps.Names.Candidates(row.key.ID, row.Cookie, row.Proto, row.Remote.Addr(), row.Opened) {
-		if len(row.Names) == event.MaxNames {
-			break
-		}
-		e.Name.Trusted = e.Trustworthy()
-		row.Names = append(row.Names, e.Name)
-	}
-	if len(row.Names) > 0 {
-		row.Name.Trusted = row.Names[0].Trusted
-	}
+	m.Complete(&row.Connection)
 }
 
 // factsArrived gives rows the digests and names that came since.
 func (m *Monitor) factsArrived() {
 	for _, p := range m.deps.Processes.Changed() {
 		m.conns.processChanged(p)
+		m.tell(p.ID)
 	}
 	for _, cookie := range m.deps.Names.Changed() {
-		m.conns.named(cookie, m.name)
+		m.conns.named(cookie, func(row *connection) { m.Complete(&row.Connection) })
 	}
 }
 

@@ -34,6 +34,8 @@ func (m *Monitor) record(raw []byte) {
 		old := r.ID
 		old.Exec-- // one exec raises it by one
 		m.deps.Names.Exec(old, r.ID)
+		m.gone(old)
+		m.tell(r.ID)
 		if m.cfg.EveryExec {
 			m.execs = append(m.execs, pendingExec{id: r.ID, at: m.clock.wall(r.Boot), seen: time.Now()})
 		}
@@ -41,10 +43,12 @@ func (m *Monitor) record(raw []byte) {
 		m.now.Forks++
 		m.deps.Processes.Fork(r)
 		m.deps.Names.Fork(r.Child, r.Parent)
+		m.tell(r.Child)
 	case event.Exit:
 		m.now.Exits++
 		m.deps.Processes.Exit(r)
 		m.deps.Names.Exit(r.ID)
+		m.gone(r.ID)
 	case event.Payload:
 		m.now.Payloads++
 		m.deps.Names.Payload(r)

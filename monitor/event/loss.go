@@ -26,11 +26,12 @@ const (
 	LossConnTable      LossCause = 16 // table of open connections full: rows closed early
 	LossProcessTable   LossCause = 17 // table of processes full: running ones forgotten
 	LossMissedRun      LossCause = 18 // kernel: it skipped a program that was interrupted on the same processor; the bytes of the call are unknown
+	LossDenials        LossCause = 19 // refused attempts that found no room: status counts them, no row says why they failed
 )
 
 var lossCauseNames = [...]string{"invalid", "ring-full", "payload-full", "flow-map-full", "overflow-map-full",
 	"socket-state", "peer-unknown", "helper", "proc-unreadable", "hash", "fanotify-overflow", "bad-record",
-	"store", "live", "name-table", "store-bytes", "connection-table", "process-table", "missed-run"}
+	"store", "live", "name-table", "store-bytes", "connection-table", "process-table", "missed-run", "denials"}
 
 // String is the name that status and metrics print.
 func (c LossCause) String() string { return enumName(lossCauseNames[:], int(c)) }

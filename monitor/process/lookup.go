@@ -1,6 +1,11 @@
 package process
 
-import "snitch/monitor/event"
+import (
+	"maps"
+	"slices"
+
+	"snitch/monitor/event"
+)
 
 // retryNanos is how long the answer "the queue is full" stands.
 const retryNanos = 1_000_000_000
@@ -27,6 +32,25 @@ func (t *Table) Lookup(id event.ProcessID) *event.Process {
 		t.announced[i] = struct{}{}
 	}
 	return p
+}
+
+// Living returns what is known of every process that runs, as Lookup does for
+// one.
+func (t *Table) Living() []*event.Process {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.room()
+	t.receive()
+	out := make([]*event.Process, 0, len(t.current))
+	for _, i := range slices.Collect(maps.Values(t.current)) { // filling one in may find others
+		p := t.snapshot(i)
+		if i.announced == nil {
+			i.announced = p
+			t.announced[i] = struct{}{}
+		}
+		out = append(out, p)
+	}
+	return out
 }
 
 // Changed returns new snapshots of the processes that Lookup has given out and
