@@ -85,6 +85,12 @@ func (s *Store) Novelty(c *event.Connection) []string {
 	return s.novel.of(c)
 }
 
+// Foresee says what Novelty would, and remembers nothing: c has not happened yet.
+// It is safe for concurrent use and does not wait for the disk.
+func (s *Store) Foresee(c *event.Connection) []string {
+	return s.novel.foresee(c)
+}
+
 // sightingOf is what a snapshot shows; ok is false when it has no program.
 func sightingOf(c *event.Connection) (g sighting, ok bool) {
 	p := c.Process
@@ -153,6 +159,46 @@ func (n *novelty) of(c *event.Connection) []string {
 	return slices.Clone(all)
 }
 
+func (n *novelty) foresee(c *event.Connection) (out []string) {
+	g, ok := sightingOf(c)
+	if !ok {
+		return nil
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.salt == nil {
+		return nil
+	}
+	program := n.key(knownProgram, 0, g.program)
+	p, known := n.programs[program]
+	if !known {
+		p = &knownProgramFacts{}
+		out = append(out, knownNames[knownProgram])
+	}
+	for _, f := range p.judge(&g, known) {
+		if f.value == "" || !f.tell {
+			continue
+		}
+		if _, ok := p.keys[n.key(f.kind, program, f.value)]; !ok && !n.silent(p, f.kind) {
+			out = append(out, knownNames[f.kind])
+		}
+	}
+	return out
+}
+
+// aspect is one value of a sighting; tell says whether it is told where the
+// program has none of the kind yet: its first digest and parent change nothing.
+type aspect struct {
+	kind  knownKind
+	value string
+	tell  bool
+}
+
+func (p *knownProgramFacts) judge(g *sighting, known bool) [4]aspect {
+	return [...]aspect{{knownHash, g.hash, p.count[knownHash] > 0}, {knownParent, g.parent, p.count[knownParent] > 0},
+		{knownDestination, g.destination, known}, {knownListener, g.listener, true}}
+}
+
 // tell remembers the novelty of a connection for its later snapshots.
 func (n *novelty) tell(id uint64, all []string) {
 	if _, ok := n.told[id]; !ok {
@@ -178,14 +224,7 @@ func (n *novelty) see(g *sighting) (out []knownKind) {
 		}
 	}
 	p.used = true
-	for _, f := range [...]struct {
-		kind  knownKind
-		value string
-		// tell says whether it is told where the program has none of the kind
-		// yet: its first digest and parent change nothing.
-		tell bool
-	}{{knownHash, g.hash, p.count[knownHash] > 0}, {knownParent, g.parent, p.count[knownParent] > 0},
-		{knownDestination, g.destination, known}, {knownListener, g.listener, true}} {
+	for _, f := range p.judge(g, known) {
 		if f.value != "" && n.add(p, key, f.kind, f.value, g.at) && f.tell {
 			out = append(out, f.kind)
 		}
@@ -201,17 +240,27 @@ func (n *novelty) add(p *knownProgramFacts, program int64, kind knownKind, value
 	if _, ok := p.keys[key]; ok {
 		return false
 	}
-	limit := uint16(maxFewer)
-	if kind == knownDestination {
-		limit = maxDestinations
-	}
-	if p.count[kind] >= limit || n.facts >= maxFacts {
+	if n.full(p, kind) {
 		n.overflow++
-		return kind == knownHash || kind == knownParent
+		return !n.silent(p, kind)
 	}
 	n.put(p, knownRow{program, key, kind, at})
 	n.fresh = append(n.fresh, knownRow{program, key, kind, at})
 	return true
+}
+
+// full reports whether there is no room for another fact of a program.
+func (n *novelty) full(p *knownProgramFacts, kind knownKind) bool {
+	limit := uint16(maxFewer)
+	if kind == knownDestination {
+		limit = maxDestinations
+	}
+	return p.count[kind] >= limit || n.facts >= maxFacts
+}
+
+// silent reports whether a fact that is not remembered is not told either.
+func (n *novelty) silent(p *knownProgramFacts, kind knownKind) bool {
+	return n.full(p, kind) && kind != knownHash && kind != knownParent
 }
 
 func (n *novelty) put(p *knownProgramFacts, r knownRow) {

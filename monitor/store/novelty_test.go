@@ -59,6 +59,11 @@ func TestNovelty(t *testing.T) {
 		c := with(step.change)
 		id++
 		c.ID = id
+		for range 2 { // it remembers nothing
+			if got := s.Foresee(&c); !slices.Equal(got, step.want) {
+				t.Errorf("%s: foresees %q, want %q", step.name, got, step.want)
+			}
+		}
 		if got := s.Novelty(&c); !slices.Equal(got, step.want) {
 			t.Errorf("%s: %q, want %q", step.name, got, step.want)
 		}
