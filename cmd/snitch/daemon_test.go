@@ -61,7 +61,12 @@ func snitchCommand(args ...string) *exec.Cmd {
 
 func startDaemon(t *testing.T, prepare func(*exec.Cmd), args ...string) *daemonProcess {
 	t.Helper()
-	d := &daemonProcess{state: tempState(t), stderr: &safeBuffer{}}
+	return startDaemonIn(t, tempState(t), prepare, args...)
+}
+
+func startDaemonIn(t *testing.T, state string, prepare func(*exec.Cmd), args ...string) *daemonProcess {
+	t.Helper()
+	d := &daemonProcess{state: state, stderr: &safeBuffer{}}
 	d.Cmd = snitchCommand(append([]string{"run", "--state", d.state}, args...)...)
 	d.Stderr = d.stderr
 	if prepare != nil {

@@ -21,7 +21,7 @@ func (d *daemon) status(context.Context) (control.Status, error) {
 	m := d.monitor.Stats()
 	s := control.Status{
 		Running: true, Version: build().Version, PID: os.Getpid(), State: d.state.path, Started: d.started,
-		Uptime: time.Since(d.started).Seconds(), Mode: event.ModeAudit.String(), Tier: d.kernel.Tier().String(), Mechanisms: mechanisms(d.kernel),
+		Uptime: time.Since(d.started).Seconds(), Mode: d.modeNow().String(), Tier: d.kernel.Tier().String(), Mechanisms: mechanisms(d.kernel),
 		Events:      control.Events{Execs: m.Execs, Forks: m.Forks, Exits: m.Exits, Payloads: m.Payloads, Flows: m.Flows},
 		Losses:      map[string]control.Loss{},
 		Connections: control.Connections{Total: m.Connections, Open: m.Open, Sent: m.Sent, Received: m.Received},
@@ -46,6 +46,14 @@ func (d *daemon) status(context.Context) (control.Status, error) {
 	s.Memory.RSS, s.Memory.PSS = memory(os.Getpid())
 	s.Memory.BrokerRSS, s.Memory.BrokerPSS = memory(b.PID)
 	return s, nil
+}
+
+// modeNow is the one that the kernel has.
+func (d *daemon) modeNow() event.Mode {
+	if b := d.enforce.Status().Backend; b != nil {
+		return b.Mode
+	}
+	return event.ModeAudit
 }
 
 func (d *daemon) packagesStatus() control.Packages {

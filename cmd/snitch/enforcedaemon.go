@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"snitch/cmd/internal/control"
 	"snitch/enforce"
@@ -17,7 +19,7 @@ import (
 
 // openEnforce makes the controller of enforcement. It comes before the rules,
 // which it adds to; startEnforce follows them.
-func (d *daemon) openEnforce(context.Context) error {
+func (d *daemon) openEnforce(ctx context.Context) error {
 	fail, err := enforce.ParseFail(d.cfg.Enforce.Fail)
 	if err != nil {
 		return usageError(fmt.Errorf("enforce.fail: %w", err), "mend the configuration")
@@ -26,22 +28,63 @@ func (d *daemon) openEnforce(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read boot id: %w", err)
 	}
-	d.enforce = enforce.New(enforce.Config{Dir: d.state.path, Mode: modeOf(d.cfg.Enforce.Mode), Fail: fail, Scope: d.cfg.Cgroup,
+	if err := d.openBackend(ctx); err != nil {
+		return err
+	}
+	d.enforce = enforce.New(enforce.Config{Dir: d.state.path, Mode: modeOf(d.cfg.Enforce.Mode), Flag: d.flag, Fail: fail, Scope: d.cfg.Cgroup,
 		Hold:       enforce.HoldConfig{Deadline: d.cfg.Enforce.Hold.Deadline, AtDeadline: holdAction(d.cfg.Enforce.Hold.Then)},
-		ProtectSSH: d.cfg.Enforce.ProtectSSH, Boot: strings.TrimSpace(string(boot))},
-		enforce.Deps{Recompile: func() error { return d.manager.Recompile() }, Alert: d.raise, Log: d.log})
-	d.closers = append(d.closers, func() error { return d.enforce.Close(context.Background(), false) })
+		ProtectSSH: d.cfg.Enforce.ProtectSSH, Helper: d.helper(), Boot: strings.TrimSpace(string(boot))},
+		enforce.Deps{Backend: d.denier, Recompile: func() error { return d.manager.Recompile() }, Alert: d.raise, Healthy: d.healthy, Log: d.log})
 	return nil
 }
 
-// startEnforce brings back the mode that was left. A host that lost what denies
-// goes on recording, loudly; one that was configured to deny does not begin.
+// helper is who asks for names, in the words of the rule that protects it.
+func (d *daemon) helper() *enforce.Helper {
+	self, err := os.Readlink("/proc/self/exe")
+	if d.reverse == nil || err != nil {
+		return nil
+	}
+	return &enforce.Helper{Exe: self, UID: helperUser().UID}
+}
+
+// endEnforce comes last of what is opened, for it must be the first to end: the
+// kernel asks the rules and the processes as long as it denies.
+func (d *daemon) endEnforce(context.Context) error {
+	d.closers = append(d.closers, func() error { return d.enforce.Close(context.Background(), d.upgrade.Load()) })
+	return nil
+}
+
+// startEnforce brings back the mode that was left, once it is known who lives.
+// A host that cannot go on recording, loudly; one that was configured to deny
+// does not begin.
 func (d *daemon) startEnforce(ctx context.Context) error {
 	err := d.enforce.Start(ctx)
 	if errors.Is(err, enforce.ErrNoBackend) && d.enforce.Status().Source == enforce.SourceConfig {
 		return lacksError(err, "set enforce.mode to audit: everything is recorded and nothing denied")
 	}
+	close(d.enforcing)
 	return nil // told, shown in status, and tried again
+}
+
+// healthy reports whether the monitor turns.
+func (d *daemon) healthy() bool {
+	d.pulse.Lock()
+	defer d.pulse.Unlock()
+	now, turns := time.Now(), d.turns()
+	if turns != d.pulse.turns || d.pulse.at.IsZero() {
+		d.pulse.turns, d.pulse.at = turns, now
+	}
+	return now.Sub(d.pulse.at) < d.cfg.DrainInterval+unwellAfter
+}
+
+// unwellAfter is how long the monitor may take for a turn.
+const unwellAfter = 10 * time.Second
+
+// pulse is when the monitor was last seen to turn.
+type pulse struct {
+	sync.Mutex
+	turns uint64
+	at    time.Time
 }
 
 func modeOf(name string) event.Mode {
@@ -60,6 +103,11 @@ func holdAction(name string) event.Action {
 
 // enforceOrder carries out what root asked for on the control socket.
 func (d *daemon) enforceOrder(ctx context.Context, o control.EnforceOrder) (control.Enforce, error) {
+	select {
+	case <-d.enforcing:
+	case <-ctx.Done():
+		return control.Enforce{}, fmt.Errorf("snitch is starting: %w", ctx.Err())
+	}
 	by := fmt.Sprintf("%s, pid %d", d.users.name(o.UID), o.PID)
 	var err error
 	switch o.Do {

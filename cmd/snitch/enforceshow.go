@@ -72,8 +72,12 @@ func backendLines(line func(name, format string, args ...any), b *control.Enforc
 		line("denies", "NOTHING: this build or host has nothing to deny with")
 		return
 	}
-	line("denies", "%s, mode %s in the kernel, rules %s, generation %d", b.Name, b.Mode, b.Revision, b.Generation)
-	line("", "%s, %s; holds by %s", text.Plural(uint64(b.Classes), "class"), text.Plural(uint64(b.Entries), "entry"), b.Hold)
+	if b.Mode == modeEnforce {
+		line("denies", "%s, rules %s, generation %d", b.Name, b.Revision, b.Generation)
+	} else {
+		line("denies", "nothing now: %s, mode %s in the kernel", b.Name, b.Mode)
+	}
+	line("", "subject classes %d, table entries %d; holds by %s", b.Classes, b.Entries, b.Hold)
 	line("", "%d denied, %d held (%d to the deadline), %d wait, %d not recorded", b.Denied, b.Held, b.Expired, b.Waiting, b.Lost)
 	for _, hook := range b.Hooks {
 		line("", "%s", hook)

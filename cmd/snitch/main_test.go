@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 		"snitch": main,
 		"talk":   func() { os.Exit(talk(os.Args[1:])) },
 		"dial":   func() { os.Exit(dial(os.Args[1:])) },
+		"probe":  func() { os.Exit(probe(os.Args[1:])) },
 	})
 	testscript.Main(m, commands)
 }

@@ -148,11 +148,16 @@ func tryRules(ctx context.Context, s *bundle.Snapshot, cfg config.Rules) (rules 
 	return len(p.Set.Rules) + len(p.Set.Confine), nil
 }
 
-// openPolicy loads the rules. It comes after the store, which knows what is
-// new, and keeps what the rules were.
-func (d *daemon) openPolicy(ctx context.Context) error {
+// openEngine makes what decides. It comes after the store, which knows what is
+// new.
+func (d *daemon) openEngine(context.Context) error {
 	d.engine = policy.New(policy.Config{Mode: event.ModeAudit}, policy.Deps{History: d.store, Log: d.log.With("component", "policy")})
 	d.closers = append(d.closers, func() error { d.engine.Close(); return nil })
+	return nil
+}
+
+// openPolicy loads the rules. The record keeps what they were.
+func (d *daemon) openPolicy(ctx context.Context) error {
 	opts := policy.Options{Log: d.log, Spawn: func(ctx context.Context) (io.ReadWriteCloser, error) { return d.broker.Start(ctx, broker.CustomRules) }}
 	d.manager = policy.NewManager(policy.ManagerConfig{
 		Source: newRuleSource(d.cfg.Rules.Dir), Keeper: bundle.Keeper{Dir: d.state.path}, Engine: d.engine,

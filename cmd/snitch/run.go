@@ -15,6 +15,7 @@ import (
 	"snitch/bpf/features"
 	"snitch/cmd/internal/config"
 	"snitch/cmd/internal/text"
+	"snitch/monitor/event"
 )
 
 // RunOptions are the flags of `snitch run`. A flag that was given beats the
@@ -24,6 +25,7 @@ type RunOptions struct {
 	State       string
 	Rules       string
 	Mode        string
+	Backend     string
 	Cgroup      string
 	Tier        string
 	Interval    string
@@ -47,8 +49,9 @@ on standard error says that everything is attached. SIGHUP reads the
 configuration again.
 
 With --state DIR alone nothing outside DIR is needed or touched, and it runs
-beside another instance. Nothing is pinned in the kernel: when it ends, however
-it ends, nothing stays behind.`,
+beside another instance. As long as nothing is denied (audit), nothing is pinned in
+the kernel: when it ends, however it ends, nothing stays behind. SIGUSR2 ends it for
+another snitch that takes over: what denies stays meanwhile.`,
 		Example: `  sudo snitch run
   sudo snitch run --state /tmp/look --interval 1s
   sudo snitch run --check && sudo systemctl restart snitch`,
@@ -69,8 +72,9 @@ func runFlags(cmd *cobra.Command, opts *RunOptions) {
 	f.StringVar(&opts.Config, "config", "", "configuration file (/etc/snitch/config.yaml, if it is there)")
 	dirFlag(cmd, &opts.State, "state", d.State, "directory of everything that is written")
 	dirFlag(cmd, &opts.Rules, "rules", "", "directory of rules; without any in it, the shipped audit set (/etc/snitch/rules, but not with --state)")
-	choiceFlag(cmd, &opts.Mode, "mode", "audit", "what decisions may do (this build knows audit only)", "audit", "enforce")
-	dirFlag(cmd, &opts.Cgroup, "cgroup", "", "account only sockets whose owner is in this cgroup v2 directory")
+	choiceFlag(cmd, &opts.Mode, "mode", "audit", "audit denies nothing, enforce does; beats 'snitch enforce' and the configuration", config.Modes()...)
+	choiceFlag(cmd, &opts.Backend, "backend", d.Enforce.Backend, "what denies", config.Backends()...)
+	dirFlag(cmd, &opts.Cgroup, "cgroup", "", "account and deny only sockets whose owner is in this cgroup v2 directory")
 	choiceFlag(cmd, &opts.Tier, "tier", d.Tier, "way of counting", config.Tiers()...)
 	f.StringVar(&opts.Interval, "interval", text.Duration(d.Interval), "time between two writes to the database")
 	f.Uint32Var(&opts.FlowEntries, "flow-entries", d.FlowEntries, "entries of the kernel's flow map")
@@ -110,6 +114,9 @@ func (o *RunOptions) settings() (config.Config, error) {
 	if o.given("cgroup") {
 		cfg.Cgroup = o.Cgroup
 	}
+	if o.given("backend") {
+		cfg.Enforce.Backend = o.Backend
+	}
 	if o.given("tier") {
 		cfg.Tier = o.Tier
 	}
@@ -133,12 +140,16 @@ func (o *RunOptions) settings() (config.Config, error) {
 	return cfg, nil
 }
 
-// refuse names what contradicts itself, and what the contract has and this
-// build has not.
-func (o *RunOptions) refuse() error {
-	if o.Mode == "enforce" {
-		return lacksError(errors.New("this build has no enforcement yet"), "run it with --mode audit: it records everything and denies nothing")
+// flag is --mode; invalid when it was not given.
+func (o *RunOptions) flag() event.Mode {
+	if !o.given("mode") {
+		return event.ModeInvalid
 	}
+	return modeOf(o.Mode)
+}
+
+// refuse names what contradicts itself.
+func (o *RunOptions) refuse() error {
 	if o.Live && o.Quiet {
 		return usageError(errors.New("--live and --quiet contradict each other"), "leave one of them away")
 	}

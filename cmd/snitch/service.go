@@ -52,7 +52,7 @@ func (s *service) run(ctx context.Context) error {
 		return err
 	}
 	defer state.Close()
-	d, err := assemble(ctx, s.cfg, state, s.log)
+	d, err := assemble(ctx, s.cfg, s.opts.flag(), state, s.log)
 	if err != nil {
 		return err
 	}
@@ -60,10 +60,10 @@ func (s *service) run(ctx context.Context) error {
 		debug.SetGCPercent(gcPercent)
 		debug.SetMemoryLimit(memoryAim)
 	}
-	work, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- d.run(work, func() { s.ready(work, d) }) }()
+	go func() { done <- d.run(ctx, func() { s.ready(ctx, d, cancel) }) }()
 	err = s.wait(ctx, done)
 	if errors.Is(err, errLate) {
 		return err // what hangs cannot be closed either
@@ -115,12 +115,13 @@ func (s *service) wait(ctx context.Context, done <-chan error) error {
 	}
 }
 
-// ready is called once everything is attached.
-func (s *service) ready(ctx context.Context, d *daemon) {
+// ready is called once everything is attached; stop ends the daemon.
+func (s *service) ready(ctx context.Context, d *daemon, stop context.CancelFunc) {
 	fmt.Fprintln(s.io.err, "ready")
 	s.notify(systemd.SdNotifyReady)
 	s.beside.Go(func() { s.trim(ctx) })
 	s.beside.Go(func() { s.signals(ctx, d) })
+	s.beside.Go(func() { s.handOver(ctx, d, stop) })
 	s.beside.Go(func() { s.watchdog(ctx, d) })
 	if s.opts.Live || !s.opts.Quiet && isTerminal(s.io.out) {
 		s.beside.Go(func() { s.live(d.hub) })
@@ -161,6 +162,20 @@ func (s *service) signals(ctx context.Context, d *daemon) {
 			_ = d.manager.Reload() // it tells its error itself
 			s.notify(systemd.SdNotifyReady)
 		}
+	}
+}
+
+// handOver ends the daemon on SIGUSR2, for another that takes over at once: what
+// denies stays in the kernel until then.
+func (s *service) handOver(ctx context.Context, d *daemon, stop context.CancelFunc) {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGUSR2)
+	defer signal.Stop(asked)
+	select {
+	case <-ctx.Done():
+	case <-asked:
+		d.upgrade.Store(true)
+		stop()
 	}
 }
 

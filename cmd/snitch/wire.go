@@ -9,6 +9,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -32,6 +34,7 @@ import (
 // daemon is the rooms, joined. Its fields are set by assemble and not changed.
 type daemon struct {
 	cfg      config.Config
+	flag     event.Mode // --mode; invalid when it was not given
 	state    *stateDir
 	log      *slog.Logger
 	started  time.Time
@@ -50,30 +53,39 @@ type daemon struct {
 	causes   *causes
 	manager  *policy.Manager
 	enforce  *enforce.Controller
+	denier   *denier
+	subjects *subjects
 	hub      *control.Hub
 	listener net.Listener
 	monitor  *monitor.Monitor
 	closers  []func() error // in the order of opening
+
+	pulse     pulse
+	enforcing chan struct{} // closed once the mode that was left is back
+	upgrade   atomic.Bool   // another snitch takes over: what denies stays
 }
 
 // assemble opens every room, in the order that the process model wants: the
 // broker before all else; then the kernel side, whose probes start processes;
 // then the seal; then fanotify. On an error it closes what it opened.
-func assemble(ctx context.Context, cfg config.Config, state *stateDir, log *slog.Logger) (d *daemon, err error) {
-	d = &daemon{cfg: cfg, state: state, log: log, started: time.Now(), users: &users{}, losses: monitor.NewLosses(), causes: newCauses()}
+func assemble(ctx context.Context, cfg config.Config, flag event.Mode, state *stateDir, log *slog.Logger) (d *daemon, err error) {
+	d = &daemon{cfg: cfg, flag: flag, state: state, log: log, started: time.Now(), users: &users{}, losses: monitor.NewLosses(), causes: newCauses(),
+		enforcing: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
 			d = nil
 		}
 	}()
-	for _, open := range []func(context.Context) error{d.openBroker, d.openNotifier, d.openKernel, d.seal, d.openStore, d.openEnforce, d.openPolicy, d.startEnforce, d.openFacts, d.openControl} {
+	for _, open := range []func(context.Context) error{d.openBroker, d.openNotifier, d.openKernel, d.seal, d.openStore, d.openEngine, d.openEnforce, d.openPolicy, d.openFacts, d.openControl, d.endEnforce} {
 		if err := open(ctx); err != nil {
 			return d, err
 		}
 	}
+	d.subjects = newSubjects(d.denier.Backend, d.table)
+	d.denier.subjects = d.subjects
 	d.monitor = monitor.New(monitor.Config{DrainInterval: cfg.DrainInterval, EveryExec: cfg.EveryExec},
-		monitor.Deps{Kernel: d.kernel, Processes: d.table, Names: d.names, Losses: d.losses, Sink: d.publish, Log: log.With("component", "monitor")})
+		monitor.Deps{Kernel: d.kernel, Processes: d.table, Names: d.names, Losses: d.losses, Subjects: d.subjects, Sink: d.publish, Log: log.With("component", "monitor")})
 	return d, nil
 }
 
@@ -200,7 +212,6 @@ func (d *daemon) run(ctx context.Context, ready func()) error {
 	g.Go(func() error { return d.owner.Run(rest) })
 	g.Go(func() error { return d.store.Run(rest) })
 	g.Go(func() error { return d.manager.Run(rest) })
-	g.Go(func() error { return d.enforce.Run(rest) })
 	if d.notifier != nil {
 		g.Go(func() error { return d.notifier.Run(rest) })
 	}
@@ -213,12 +224,24 @@ func (d *daemon) run(ctx context.Context, ready func()) error {
 		work, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(rest, cancel)() // another room failed
-		return d.monitor.Run(work, ready)
+		return d.monitor.Run(work, func() { g.Go(func() error { return d.enforced(rest, ready) }) })
 	})
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
 	return nil
+}
+
+// enforced denies as it was left, calls ready, and goes on until ctx ends.
+func (d *daemon) enforced(ctx context.Context, ready func()) error {
+	if err := d.startEnforce(ctx); err != nil {
+		return err
+	}
+	ready()
+	var telling sync.WaitGroup
+	telling.Go(func() { d.subjects.tend(ctx) })
+	defer telling.Wait()
+	return d.enforce.Run(ctx)
 }
 
 // close closes what was opened, the last first.

@@ -14,14 +14,20 @@ import (
 const (
 	answerHolds     = time.Minute
 	answerHoldsOnce = 10 * time.Second
+	// catchUpWithin bounds how long an answer waits for what others are told.
+	catchUpWithin = 200 * time.Millisecond
 )
 
 // answer decides what the kernel asked, and tells it.
 func (b *Backend) answer(ctx context.Context, kernel *bpf.Verdicts, e *bpf.VerdictEvent) {
+	b.catchUp(ctx)
 	c := b.connection(e)
 	if c == nil {
 		b.stats.unknown.Add(1)
 		return
+	}
+	if b.waits(c.Process) {
+		return // it asks again
 	}
 	if e.Flags&bpf.VerdictUnknown != 0 && b.classified(e) {
 		// It has a class by now. The tables answer its next attempt; this one is
@@ -47,6 +53,16 @@ func (b *Backend) answer(ctx context.Context, kernel *bpf.Verdicts, e *bpf.Verdi
 		c.Decision = recorded
 		b.record(c, e)
 	}
+}
+
+// catchUp has the latest program and the latest name known.
+func (b *Backend) catchUp(ctx context.Context) {
+	if b.deps.CatchUp == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, catchUpWithin)
+	defer cancel()
+	b.deps.CatchUp(ctx)
 }
 
 // verdictOf is 0 for what decides nothing.
@@ -78,16 +94,12 @@ func (b *Backend) ruleNumber(id string) uint32 {
 	return b.current.ruleNumber(id)
 }
 
-// connection is what an event is about, nil if nobody told of its process.
+// connection is what an event is about, nil if nobody knows its process.
 func (b *Backend) connection(e *bpf.VerdictEvent) *event.Connection {
-	b.mu.Lock()
-	b.learnLocked()
-	s := b.live[processID(e.Id)]
-	b.mu.Unlock()
-	if s == nil {
+	p := b.processOf(processID(e.Id))
+	if p == nil {
 		return nil
 	}
-	p := s.process
 	at := time.Now().Add(time.Duration(e.Time) - bootNow())
 	c := &event.Connection{Process: p, Opened: at, Last: at, Direction: event.Direction(e.Direction), Family: e.Family, Proto: e.Proto,
 		Local: end(e.Laddr, e.Lport), Remote: end(e.Raddr, e.Rport), Cookie: e.Cookie, NetNS: e.Netns,
@@ -96,6 +108,21 @@ func (b *Backend) connection(e *bpf.VerdictEvent) *event.Connection {
 		b.deps.Complete(c)
 	}
 	return c
+}
+
+// processOf is what is known of a process, which may have ended.
+func (b *Backend) processOf(id event.ProcessID) *event.Process {
+	b.mu.Lock()
+	b.learnLocked()
+	s := b.live[id]
+	b.mu.Unlock()
+	switch {
+	case s != nil:
+		return s.process
+	case b.deps.Lookup != nil:
+		return b.deps.Lookup(id)
+	}
+	return nil
 }
 
 // end is an address of the kernel's; all zeros is none.

@@ -27,6 +27,12 @@ type Config struct {
 type Deps struct {
 	Decider  enforce.Decider
 	Recorder enforce.Recorder
+	// Lookup is what is known of a process, also of one that is gone; nil when
+	// nothing is. Nil: who was told of by Process is all there is.
+	Lookup func(id event.ProcessID) *event.Process
+	// CatchUp returns when everything was told that the kernel knows now, or when
+	// ctx ends. Nil: it always was.
+	CatchUp func(ctx context.Context)
 	// Complete fills what is known of a connection beyond its ends: names,
 	// country, novelty. It is called from several goroutines; nil: nothing is.
 	Complete func(c *event.Connection)
@@ -55,6 +61,7 @@ type Backend struct {
 	pids    map[uint32]map[event.ProcessID]struct{} // of live
 	preload *preload                                // nil: execs are not held
 	desired enforce.Desired
+	began   time.Time // when the kernel side was loaded
 	refresh time.Time // when a rule expires, zero: never
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -121,6 +128,7 @@ func (b *Backend) loadLocked(scope string) error {
 	b.life.Lock()
 	b.kernel = kernel
 	b.life.Unlock()
+	b.began = time.Now()
 	return nil
 }
 

@@ -20,6 +20,7 @@ import (
 type generation struct {
 	number  uint32 // 0 until it is staged
 	policy  *policy.Policy
+	reads   rule.Reads
 	kernel  *table.Kernel
 	classes *table.Classes
 	tables  *bpf.VerdictTables
@@ -37,7 +38,7 @@ const (
 )
 
 func newGeneration(v *bpf.Verdicts, p *policy.Policy, now time.Time) (*generation, error) {
-	g := &generation{policy: p, kernel: table.NewKernel(p.Set, now), numbers: map[string]uint32{},
+	g := &generation{policy: p, reads: p.Set.Reads(), kernel: table.NewKernel(p.Set, now), numbers: map[string]uint32{},
 		loaded: map[table.ClassID]struct{}{}, groups: map[uint32]struct{}{}}
 	g.classes = g.kernel.Classes()
 	var err error

@@ -93,10 +93,14 @@ func (b *Backend) forgetLocked(id event.ProcessID) {
 	}
 }
 
-// publishLocked gives a subject its classes in a generation. What does not fit
-// is of no class, which asks.
+// publishLocked gives a subject its classes in a generation. What does not fit,
+// and who is not known well enough yet, is of no class, which asks.
 func (b *Backend) publishLocked(g *generation, s *subject) error {
-	classes, err := b.classesOf(g, s.process)
+	var classes bpf.VerdictSubject
+	var err error
+	if !g.waits(s.process) {
+		classes, err = b.classesOf(g, s.process)
+	}
 	slot := g.number & 1
 	s.classes.Class[slot], s.classes.Child[slot], s.classes.Generation[slot] = classes.Class[slot], classes.Child[slot], g.number
 	if put := b.kernel.PutSubject(verdictID(s.process.ID), s.classes); put != nil {

@@ -34,6 +34,19 @@ func (t *Table) Lookup(id event.ProcessID) *event.Process {
 	return p
 }
 
+// Running is Lookup of an image that runs; false when it has ended, or was never
+// met.
+func (t *Table) Running(id event.ProcessID) (*event.Process, bool) {
+	t.mu.Lock()
+	i, ok := t.images[id]
+	ok = ok && i.ended == 0
+	t.mu.Unlock()
+	if !ok {
+		return nil, false
+	}
+	return t.Lookup(id), true
+}
+
 // Living returns what is known of every process that runs, as Lookup does for
 // one.
 func (t *Table) Living() []*event.Process {

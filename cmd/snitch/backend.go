@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"snitch/bpf"
+	"snitch/bpf/features"
+	"snitch/enforce"
+	"snitch/enforce/nft"
+	"snitch/enforce/verdict"
+	"snitch/monitor/event"
+)
+
+// Backends that deny.
+const (
+	backendAuto   = "auto"
+	backendCgroup = "cgroup"
+	backendNft    = "nft"
+)
+
+// openBackend makes what denies, which puts nothing into the kernel yet.
+func (d *daemon) openBackend(ctx context.Context) error {
+	var b enforce.Backend
+	var err error
+	if chooseBackend(ctx, d.cfg.Enforce.Backend) == backendNft {
+		b, err = d.nftBackend()
+	} else {
+		b, err = d.cgroupBackend()
+	}
+	if err != nil {
+		return lacksError(fmt.Errorf("prepare to deny: %w", err), "'snitch doctor' tells what this host has")
+	}
+	d.denier = &denier{Backend: b, follow: func(on bool) { d.monitor.Follow(on) }, mode: func(m event.Mode) { d.engine.SetMode(m) }}
+	return nil
+}
+
+// chooseBackend: cgroup programs know more, so they are the first choice.
+func chooseBackend(ctx context.Context, want string) string {
+	if want != backendAuto {
+		return want
+	}
+	r := features.Detect(ctx)
+	for _, f := range []features.Feature{features.CgroupConnect, features.CgroupSendmsg, features.CgroupEgress, features.CgroupIngress, features.SockOps,
+		features.ExecTracepoint, features.ForkTracepoint, features.ExitTracepoint, features.RingBuffer} {
+		if !r.Has(f) {
+			return backendNft
+		}
+	}
+	return backendCgroup
+}
+
+func (d *daemon) cgroupBackend() (enforce.Backend, error) {
+	pins, err := pinsOf(d.state.path)
+	if err != nil {
+		d.log.Warn("denials do not outlive snitch: there is nowhere to pin them", "component", "enforce", "error", err)
+	}
+	return verdict.New(verdict.Config{Pins: pins}, verdict.Deps{Decider: d.engine, Recorder: d, Lookup: d.lookup, CatchUp: d.catchUp, Complete: d.complete, Log: d.log}), nil
+}
+
+func (d *daemon) nftBackend() (enforce.Backend, error) {
+	root, err := features.OpenCgroupRoot()
+	if err != nil {
+		return nil, err
+	}
+	d.closers = append(d.closers, root.Close)
+	return nft.New(nft.Config{Table: nft.Name(d.state.path), Cgroups: root.Path}, nft.Deps{Log: d.log.With("component", "nft"), Now: time.Now})
+}
+
+// Denied implements enforce.Recorder: what was refused is the monitor's to join
+// with what it saw of it itself.
+func (d *daemon) Denied(c *event.Connection) { d.monitor.Denied(c) }
+
+// Alert implements enforce.Recorder.
+func (d *daemon) Alert(a event.Alert) { d.raise(a) }
+
+func (d *daemon) lookup(id event.ProcessID) *event.Process { return d.table.Lookup(id) }
+
+func (d *daemon) catchUp(ctx context.Context) {
+	if err := d.monitor.CatchUp(ctx); err != nil {
+		d.log.Debug("decided without the latest records", "component", "enforce", "error", err)
+	}
+}
+
+// complete fills what rules may ask of an attempt that waits.
+func (d *daemon) complete(c *event.Connection) {
+	d.monitor.Complete(c)
+	c.Novelty = d.store.Foresee(c)
+}
+
+// bpffs is where the kernel's BPF file system is mounted.
+const bpffs = "/sys/fs/bpf"
+
+// pinsOf is the directory of pins of a state directory. Two daemons have two;
+// the next daemon with this state directory finds what this one leaves.
+func pinsOf(state string) (string, error) {
+	var st unix.Statfs_t
+	err := unix.Statfs(bpffs, &st)
+	if err == nil && st.Type != unix.BPF_FS_MAGIC {
+		err = unix.Mount("bpf", bpffs, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=700")
+	}
+	if err != nil {
+		return "", fmt.Errorf("find the BPF file system at %s: %w", bpffs, err)
+	}
+	return filepath.Join(bpffs, nft.Name(state)), nil
+}
+
+// removers end what a daemon left in the kernel.
+func removers() []remover {
+	return []remover{
+		{what: "programs in cgroups", remove: func(_ context.Context, state string) error {
+			if _, err := os.Stat(bpffs); errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			return bpf.RemoveVerdicts(filepath.Join(bpffs, nft.Name(state)))
+		}},
+		{what: "nftables table", remove: func(_ context.Context, state string) error { return nft.Remove(nft.Config{Table: nft.Name(state)}) }},
+	}
+}
