@@ -40,7 +40,7 @@ func TestAlertOnADesktop(t *testing.T) {
 		visit(t, group, program)
 	}
 	toast := server.Await(1)[0]
-	if !strings.HasPrefix(toast.Title, "Alert: visitor → 127.0.0.1:") || !strings.HasSuffix(toast.Body, program+"\nRule new-program") {
+	if !strings.HasPrefix(toast.Title, "Alert: visitor → ") || !strings.HasSuffix(toast.Body, program+"\nRule new-program") {
 		t.Errorf("a new program: %+v", toast)
 	}
 
@@ -55,7 +55,7 @@ func TestAlertOnADesktop(t *testing.T) {
 		visit(t, group, program)
 	}
 	toast = server.Await(2)[1]
-	if !strings.HasPrefix(toast.Title, "Alert: visitor → 127.0.0.1:") || !strings.HasSuffix(toast.Body, program+"\nRule changed-program") || toast.Replaces != 0 {
+	if !strings.HasPrefix(toast.Title, "Alert: visitor → ") || !strings.HasSuffix(toast.Body, program+"\nRule changed-program") || toast.Replaces != 0 {
 		t.Errorf("a changed program: %+v", toast)
 	}
 
