@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -158,4 +159,32 @@ func openFiles(t *testing.T) map[string]int {
 		}
 	}
 	return open
+}
+
+// The probes leave no thread of the process elsewhere: the first one would say
+// for ever that the process is in a namespace that is gone.
+func TestLabComesBack(t *testing.T) {
+	needRoot(t)
+	home, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	for range 16 {
+		running.Go(func() {
+			if err := inLab("", func(*lab) error { return nil }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	running.Wait()
+	threads, err := filepath.Glob("/proc/self/task/*/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, thread := range threads {
+		if now, err := os.Readlink(thread); err == nil && now != home {
+			t.Errorf("%s is %s, want %s", thread, now, home)
+		}
+	}
 }

@@ -19,23 +19,37 @@ const runLimit = 2 * time.Second
 
 // lab is the private place where probes run: a network namespace whose
 // loopback is up, a cgroup, and a file system in nobody's tree of mounts that
-// holds the scripts. It belongs to one locked thread and is gone with it.
+// holds the scripts. It belongs to one locked thread while that is in it.
 type lab struct {
 	files  int    // directory descriptor of the private file system
 	netns  int    // descriptor of the network namespace
 	cgroup string // empty: there is no cgroup v2
 }
 
-// inLab calls f on a thread of its own that has a lab. The thread ends with f:
-// one that has left the host's network namespace must not run anything else.
+// inLab calls f on a thread of its own that has a lab, and brings the thread
+// back: the first thread of a process never ends, and who asks where the process
+// is (/proc/PID/ns/net) is told where that one is. A thread that cannot go back
+// runs nothing else.
 func inLab(cgroup2 string, f func(*lab) error) error {
 	result := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // never unlocked
+		runtime.LockOSThread()
+		home, err := os.Open("/proc/thread-self/ns/net")
+		if err != nil {
+			runtime.UnlockOSThread()
+			result <- fmt.Errorf("open own network namespace: %w", err)
+			return
+		}
+		defer home.Close()
 		l, err := newLab(cgroup2)
 		if err == nil {
 			err = errors.Join(f(l), l.close())
 		}
+		if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
+			result <- errors.Join(err, fmt.Errorf("return to own network namespace: %w", back))
+			return
+		}
+		runtime.UnlockOSThread()
 		result <- err
 	}()
 	return <-result

@@ -18,7 +18,7 @@ func Do(fd int, f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
-		home, err := os.Open("/proc/thread-self/ns/net")
+		home, err := os.Open(self)
 		if err != nil {
 			runtime.UnlockOSThread()
 			done <- fmt.Errorf("open own network namespace: %w", err)
