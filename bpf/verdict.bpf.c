@@ -187,6 +187,16 @@ int verdict_cut(struct bpf_iter__bpf_sk_storage_map *ctx)
 	return 0;
 }
 
+SEC("iter/task_file")
+int verdict_cut_files(struct bpf_iter__task_file *ctx)
+{
+	struct file *file = ctx->file;
+
+	if (ctx->task && file)
+		cut_file(ctx->meta->seq, file);
+	return 0;
+}
+
 /* Answers one query, which is the packet, in place: for tests and benchmarks,
  * never attached. */
 SEC("tc")

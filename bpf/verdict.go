@@ -25,6 +25,8 @@ type VerdictConfig struct {
 	Peers     uint32 // datagram peers; 0: 32,768
 	RingBytes uint32 // a power of two; 0: 1 MiB
 	Probe     bool   // load the program of Verdicts.Probe too
+
+	held bool // tests: open connections by descriptor, as on 7.x
 }
 
 // Verdicts are the kernel programs that allow and deny, and their tables.
@@ -69,12 +71,7 @@ func (v *Verdicts) prepare() {
 	if !v.cfg.Probe {
 		delete(v.spec.Programs, "verdict_probe")
 	}
-	// Linux 5.10 has neither: sockets older than the programs have no owner
-	// there, and what is forbidden is cut when it sends.
-	if r := features.Detect(context.Background()); !r.Has(features.FileIterator) || !r.Has(features.TracingStorage) {
-		delete(v.spec.Programs, "verdict_adopt")
-		delete(v.spec.Programs, "verdict_cut")
-	}
+	v.chooseIterators(features.Detect(context.Background()))
 	if v.cfg.Pins == "" {
 		return
 	}
@@ -82,6 +79,22 @@ func (v *Verdicts) prepare() {
 		if name[0] != '.' { // the compiler's own hold nothing
 			m.Pinning = ebpf.PinByName
 		}
+	}
+}
+
+// chooseIterators leaves out what the kernel cannot run. Linux 5.10 gives no
+// sockets by descriptor: those older than the programs have no owner there.
+func (v *Verdicts) chooseIterators(r features.Report) {
+	files := r.Has(features.FileIterator) && r.Has(features.TracingStorage)
+	if !files {
+		delete(v.spec.Programs, "verdict_adopt")
+	}
+	storage := r.Has(features.StorageIterator) && !v.cfg.held
+	if !files || storage {
+		delete(v.spec.Programs, "verdict_cut_files")
+	}
+	if !storage {
+		delete(v.spec.Programs, "verdict_cut")
 	}
 }
 

@@ -42,7 +42,8 @@ type verdictQuery struct {
 	Family     uint8
 	Verdict    uint8
 	Flags      uint8
-	Pad        [11]uint8
+	Told       uint8
+	Pad        [10]uint8
 }
 
 type verdictQueryHas uint32
@@ -161,13 +162,14 @@ type verdictVerdictEvent struct {
 	Generation uint32
 	Rule       uint32
 	Group      uint32
+	Interface  uint32
 	Place      [3]uint16
 	Type       uint8
 	Verdict    uint8
 	Direction  uint8
 	Hook       uint8
 	Flags      uint8
-	Pad        [5]uint8
+	Pad        uint8
 }
 
 type verdictVerdictEventFlag uint32
@@ -319,6 +321,7 @@ const (
 	verdictProgVerdictConnect6 = "verdict_connect6"
 	verdictProgVerdictCreate   = "verdict_create"
 	verdictProgVerdictCut      = "verdict_cut"
+	verdictProgVerdictCutFiles = "verdict_cut_files"
 	verdictProgVerdictEgress   = "verdict_egress"
 	verdictProgVerdictExec     = "verdict_exec"
 	verdictProgVerdictExit     = "verdict_exit"
@@ -401,6 +404,7 @@ type verdictProgramSpecs struct {
 	VerdictConnect6 *ebpf.ProgramSpec `ebpf:"verdict_connect6"`
 	VerdictCreate   *ebpf.ProgramSpec `ebpf:"verdict_create"`
 	VerdictCut      *ebpf.ProgramSpec `ebpf:"verdict_cut"`
+	VerdictCutFiles *ebpf.ProgramSpec `ebpf:"verdict_cut_files"`
 	VerdictEgress   *ebpf.ProgramSpec `ebpf:"verdict_egress"`
 	VerdictExec     *ebpf.ProgramSpec `ebpf:"verdict_exec"`
 	VerdictExit     *ebpf.ProgramSpec `ebpf:"verdict_exit"`
@@ -554,6 +558,7 @@ type verdictPrograms struct {
 	VerdictConnect6 *ebpf.Program `ebpf:"verdict_connect6"`
 	VerdictCreate   *ebpf.Program `ebpf:"verdict_create"`
 	VerdictCut      *ebpf.Program `ebpf:"verdict_cut"`
+	VerdictCutFiles *ebpf.Program `ebpf:"verdict_cut_files"`
 	VerdictEgress   *ebpf.Program `ebpf:"verdict_egress"`
 	VerdictExec     *ebpf.Program `ebpf:"verdict_exec"`
 	VerdictExit     *ebpf.Program `ebpf:"verdict_exit"`
@@ -574,6 +579,7 @@ func (p *verdictPrograms) Close() error {
 		p.VerdictConnect6,
 		p.VerdictCreate,
 		p.VerdictCut,
+		p.VerdictCutFiles,
 		p.VerdictEgress,
 		p.VerdictExec,
 		p.VerdictExit,

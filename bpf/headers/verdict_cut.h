@@ -4,6 +4,16 @@
 #ifndef SNITCH_VERDICT_CUT_H
 #define SNITCH_VERDICT_CUT_H
 
+/* What only cutting reads of a socket. */
+struct cookie___cut {
+	__s64 counter;
+};
+
+struct sock_common___cut {
+	int skc_bound_dev_if;
+	struct cookie___cut skc_cookie;
+} __attribute__((preserve_access_index));
+
 static __always_inline void typed_local(struct sock *sk, __u8 *addr)
 {
 	struct sock_common *c = &sk->__sk_common;
@@ -39,7 +49,8 @@ static __always_inline void cut_query(struct sock *sk, struct verdict_sock *st, 
 	q->family = sk->__sk_common.skc_family;
 	q->hook = HOOK_CUT;
 	q->id = st->id;
-	q->cookie = bpf_get_socket_cookie(sk);
+	/* Linux 5.10 has no helper for it here; 0: nobody asked for one yet */
+	q->cookie = ((struct sock_common___cut *)sk)->skc_cookie.counter;
 }
 
 /* Writes a connection with a peer that is denied now. */
@@ -60,7 +71,24 @@ static __always_inline void cut_socket(struct seq_file *seq, struct sock *sk,
 		return;
 	event_fill(&e, &q, VERDICT_DENIED, VERDICT_DENY);
 	e.netns = sk->__sk_common.skc_net.net->ns.inum;
+	e.interface = ((struct sock_common___cut *)sk)->skc_bound_dev_if;
 	bpf_seq_write(seq, &e, sizeof(e));
+}
+
+/* The same by descriptor, where the kernel cannot list sockets by their storage.
+ * What more than one descriptor names is written more than once. */
+static __always_inline void cut_file(struct seq_file *seq, struct file *file)
+{
+	struct socket *socket = bpf_sock_from_file(file);
+	struct sock *sk = socket ? socket->sk : NULL;
+	struct verdict_sock *st;
+
+	if (!sk ||
+	    (sk->__sk_common.skc_family != AF_INET && sk->__sk_common.skc_family != AF_INET6))
+		return;
+	st = sock_get(sk);
+	if (st)
+		cut_socket(seq, sk, st);
 }
 
 #endif

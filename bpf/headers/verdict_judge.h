@@ -99,7 +99,7 @@ static __always_inline void event_ends(struct verdict_event *e, const struct que
 	e->lport = out ? q->from_port : q->to_port;
 }
 
-/* All of an event but the namespace. */
+/* All of an event but what is the socket's. */
 static __always_inline void event_fill(struct verdict_event *e, const struct query *q, __u32 type,
 				       __u32 verdict)
 {
@@ -120,10 +120,18 @@ static __always_inline void event_fill(struct verdict_event *e, const struct que
 	e->direction = q->direction;
 	e->hook = q->hook;
 	e->flags = q->flags | (q->has & HAS_TO_PORT ? EVENT_HAS_PORT : 0);
-	__builtin_memset(e->pad, 0, sizeof(e->pad));
+	e->pad = 0;
 }
 
-/* Tells user space; the record goes without a wake-up unless somebody waits. */
+/* A program that waits, for an answer or for packets that will not leave, is not
+ * kept waiting; a call that was refused is only recorded. */
+static __always_inline __u64 urgency(const struct query *q, __u32 type)
+{
+	return type == VERDICT_ASKED || q->hook == HOOK_EGRESS ? BPF_RB_FORCE_WAKEUP :
+								 BPF_RB_NO_WAKEUP;
+}
+
+/* Tells user space. */
 static __noinline int tell(struct query *q, struct bpf_sock *sk, __u32 type, __u32 verdict)
 {
 	struct verdict_event *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
@@ -134,7 +142,9 @@ static __noinline int tell(struct query *q, struct bpf_sock *sk, __u32 type, __u
 	}
 	event_fill(e, q, type, verdict);
 	e->netns = sock_netns_number(sk);
-	bpf_ringbuf_submit(e, type == VERDICT_ASKED ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+	e->interface = sk ? sk->bound_dev_if : 0;
+	bpf_ringbuf_submit(e, urgency(q, type));
+	q->told = 1;
 	return 0;
 }
 
@@ -187,22 +197,34 @@ static __noinline int settle(struct query *q, struct bpf_sock *sk, struct verdic
 	return ctl->undecided != VERDICT_DENY;
 }
 
-/* Told once for each socket and generation: packets are many. */
+#define TELL_AGAIN 1000000000ULL /* ns until a connection that was not cut is told of again */
+
+/* Whether user space knows that this socket's packets are denied: packets are
+ * many. A TCP socket that goes on was not destroyed. */
+static __always_inline bool knows(const struct verdict_sock *st, const struct query *q)
+{
+	return st->told == q->generation &&
+	       (q->proto != IPPROTO_TCP || bpf_ktime_get_ns() - st->asked < TELL_AGAIN);
+}
+
 static __always_inline int packet_settle(struct verdict_sock *st, struct query *q,
 					 struct bpf_sock *sk)
 {
 	struct verdict_control *ctl = control();
+	int ok;
 
 	if (passes(q->verdict) || !ctl)
 		return 1;
-	if (q->verdict == VERDICT_DENY && st->told == q->generation &&
-	    (ctl->closed || !is_dead(ctl))) {
+	if (q->verdict == VERDICT_DENY && knows(st, q) && (ctl->closed || !is_dead(ctl))) {
 		count(COUNT_DENIED);
 		return 0;
 	}
-	if (q->verdict == VERDICT_DENY)
+	ok = settle(q, sk, st);
+	if (q->verdict == VERDICT_DENY && q->told) {
 		st->told = q->generation;
-	return settle(q, sk, st);
+		st->asked = bpf_ktime_get_ns();
+	}
+	return ok;
 }
 
 static __always_inline struct verdict_sock *sock_get(void *sk)

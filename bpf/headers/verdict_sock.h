@@ -23,7 +23,7 @@ struct verdict_sock {
 	struct process_id id; /* who is judged; start 0: nobody is known */
 	struct judged out;    /* who it spoke to first */
 	struct judged in;     /* datagrams: who spoke to it first */
-	__u64 asked;	      /* last time, CLOCK_MONOTONIC */
+	__u64 asked;	      /* or told, last time, CLOCK_MONOTONIC */
 	__u64 held;	      /* a connect waits, since when; 0: none does */
 	__u64 next_syn;	      /* while pace is set, CLOCK_MONOTONIC */
 	__u32 pace;	      /* seconds between SYNs of a connect that was held; 0: as TCP likes */
@@ -61,7 +61,8 @@ struct query {
 	__u8 family;
 	__u8 verdict;
 	__u8 flags; /* enum verdict_event_flag */
-	__u8 pad[11];
+	__u8 told;  /* user space will hear of it */
+	__u8 pad[10];
 };
 
 #define NO_GROUP 0xffffffff

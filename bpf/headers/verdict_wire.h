@@ -182,13 +182,14 @@ struct verdict_event {
 	__u32 generation;
 	__u32 rule;
 	__u32 group;
+	__u32 interface; /* that the socket is bound to, 0 none */
 	__u16 place[3];
 	__u8 type;    /* enum verdict_event_type */
 	__u8 verdict; /* what happened: ALLOW or DENY */
 	__u8 direction;
 	__u8 hook;
 	__u8 flags;
-	__u8 pad[5];
+	__u8 pad;
 };
 
 /* Index of the per-CPU counters. */

@@ -21,6 +21,7 @@ type Flow struct {
 	Proto         uint8 // IPPROTO_TCP or IPPROTO_UDP
 	Local, Remote netip.AddrPort
 	Cookie        uint64 // of the socket, as the kernel's programs see it; 0: any
+	Interface     uint32 // index of the one that it is bound to; 0: none
 }
 
 // Result is what became of flows.
@@ -148,7 +149,7 @@ func appendRequest(to []byte, f *Flow, seq uint32) []byte {
 	to = binary.BigEndian.AppendUint16(to, f.Remote.Port())
 	to = appendAddr(to, local)
 	to = appendAddr(to, remote)
-	to = binary.NativeEndian.AppendUint32(to, 0) // on any interface
+	to = binary.NativeEndian.AppendUint32(to, f.Interface)
 	cookie := f.Cookie
 	if cookie == 0 {
 		cookie = ^uint64(0) // INET_DIAG_NOCOOKIE

@@ -226,3 +226,32 @@ func TestThousand(t *testing.T) {
 		}
 	}
 }
+
+// TestBound finds a socket that is bound to an interface only by that.
+func TestBound(t *testing.T) {
+	ns := bpftest.NewNamespace(t)
+	c := open(t, ns)
+	const loopback = 1
+	for _, x := range []struct{ network, addr string }{{"tcp4", sink(t, ns, "tcp4", "127.0.0.1:0").String()}, {"udp6", "[::1]:9"}} {
+		bound := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
+			var err error
+			ctl := raw.Control(func(fd uintptr) { err = unix.SetsockoptString(int(fd), unix.SOL_SOCKET, unix.SO_BINDTODEVICE, "lo") })
+			return errors.Join(ctl, err)
+		}}
+		var conn net.Conn
+		err := ns.Do(func() (err error) { conn, err = bound.DialContext(t.Context(), x.network, x.addr); return err })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		f := flowOf(conn)
+		f.Cookie = cookie(t, conn)
+		if got, err := c.Cut([]cut.Flow{f}); err != nil || got.Gone != 1 {
+			t.Errorf("%s without the interface: got %+v, %v, want none", x.network, got, err)
+		}
+		f.Interface = loopback
+		if got, err := c.Cut([]cut.Flow{f}); err != nil || got.Cut != 1 {
+			t.Errorf("%s with it: got %+v, %v, want one cut", x.network, got, err)
+		}
+	}
+}

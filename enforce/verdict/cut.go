@@ -2,156 +2,84 @@ package verdict
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
-	"runtime"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
+	"net/netip"
 
 	"snitch/bpf"
+	"snitch/enforce/cut"
+	"snitch/enforce/netns"
 )
 
-// cutLocked destroys the connections that the tables in use forbid. Their
-// programs get ECONNABORTED; until then no packet of theirs leaves.
+// cutRounds is how often forbidden connections are looked for: the last time
+// only to see that none is left.
+const cutRounds = 4
+
+// cutLocked destroys the connections that the tables in use forbid, until the
+// kernel lists none. Their programs get ECONNABORTED; until then no packet of
+// theirs leaves.
 func (b *Backend) cutLocked(ctx context.Context) {
-	doomed := map[uint32][]bpf.VerdictEvent{} // by network namespace
-	err := b.kernel.Forbidden(func(e *bpf.VerdictEvent) { doomed[e.Netns] = append(doomed[e.Netns], *e) })
-	b.problem("look for forbidden connections", err)
-	for netns, events := range doomed {
-		if ctx.Err() != nil {
+	var problems error
+	for round := 1; ctx.Err() == nil; round++ {
+		doomed := map[uint32][]bpf.VerdictEvent{} // by network namespace
+		if err := b.kernel.Forbidden(func(e *bpf.VerdictEvent) { doomed[e.Netns] = append(doomed[e.Netns], *e) }); err != nil {
+			b.problem("look for forbidden connections", err)
 			return
 		}
-		n, err := destroyIn(netns, events)
-		b.stats.cut.Add(uint64(n))
-		b.problem("cut connections", err)
+		if len(doomed) == 0 {
+			return
+		}
+		if round == cutRounds {
+			b.problem("cut connections", errors.Join(problems, left(doomed)))
+			return
+		}
+		problems = nil
+		for namespace, events := range doomed {
+			problems = errors.Join(problems, b.destroy(namespace, events))
+		}
 	}
 }
 
-// destroyIn destroys connections of one network namespace and returns how many
-// were there.
-func destroyIn(netns uint32, events []bpf.VerdictEvent) (n int, err error) {
-	diag, err := diagIn(netns, events)
-	if err != nil {
-		return 0, err
+// left says what was not cut.
+func left(doomed map[uint32][]bpf.VerdictEvent) error {
+	n := 0
+	var one bpf.VerdictEvent
+	for _, events := range doomed {
+		n, one = n+len(events), events[0]
 	}
-	defer unix.Close(diag)
-	var errs []error
+	return fmt.Errorf("%d are still open, one of process %d to %s", n, one.Id.Pid, end(one.Raddr, one.Rport))
+}
+
+// destroy ends connections of one network namespace. One that has ended by
+// itself is no error.
+func (b *Backend) destroy(namespace uint32, events []bpf.VerdictEvent) error {
+	flows := make([]cut.Flow, len(events))
+	pids := make([]uint32, len(events))
 	for i := range events {
-		switch err := destroy(diag, &events[i]); {
-		case err == nil:
-			n++
-		case !errors.Is(err, unix.ENOENT): // else it ended by itself
-			errs = append(errs, err)
-		}
+		flows[i], pids[i] = flowOf(&events[i]), events[i].Id.Pid
 	}
-	return n, errors.Join(errs...)
-}
-
-// diagIn opens a sock_diag socket in a network namespace: its own, or that of
-// one of the processes.
-func diagIn(netns uint32, events []bpf.VerdictEvent) (int, error) {
-	own, err := namespaceOf("self")
+	cutter, err := cutterIn(namespace, pids)
 	if err != nil {
-		return -1, err
+		return err
 	}
-	if own == netns {
-		return openDiag()
-	}
-	for i := range events {
-		pid := fmt.Sprint(events[i].Id.Pid)
-		if there, err := namespaceOf(pid); err != nil || there != netns {
-			continue
-		}
-		return openDiagOf(pid)
-	}
-	return -1, fmt.Errorf("find a process in network namespace %d: none of the owners is there", netns)
+	done, err := cutter.Cut(flows)
+	b.stats.cut.Add(uint64(done.Cut))
+	return errors.Join(err, cutter.Close())
 }
 
-func namespaceOf(pid string) (uint32, error) {
-	var st unix.Stat_t
-	if err := unix.Stat("/proc/"+pid+"/ns/net", &st); err != nil {
-		return 0, fmt.Errorf("look up network namespace of process %s: %w", pid, err)
-	}
-	return uint32(st.Ino), nil
-}
-
-func openDiag() (int, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+func cutterIn(namespace uint32, pids []uint32) (*cut.Cutter, error) {
+	there, err := netns.Find(uint64(namespace), pids...)
 	if err != nil {
-		return -1, fmt.Errorf("open sock_diag: %w", err)
+		return nil, err
 	}
-	return fd, nil
+	if there == nil {
+		return cut.Open(0)
+	}
+	defer there.Close()
+	return cut.Open(int(there.Fd()))
 }
 
-// openDiagOf opens one in the namespace of a process, on a thread that ends with
-// it: a thread that cannot go back must not be used again.
-func openDiagOf(pid string) (fd int, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // never unlocked: the thread ends here
-		var ns *os.File
-		if ns, err = os.Open("/proc/" + pid + "/ns/net"); err != nil {
-			return
-		}
-		defer ns.Close()
-		if err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-			err = fmt.Errorf("enter network namespace of process %s: %w", pid, err)
-			return
-		}
-		fd, err = openDiag()
-	}()
-	<-done
-	return fd, err
-}
-
-// diagRequest is inet_diag_req_v2 behind its netlink header.
-type diagRequest struct {
-	header   unix.NlMsghdr
-	family   uint8
-	protocol uint8
-	_        [2]uint8
-	states   uint32
-	sport    [2]byte // in network order, as the addresses
-	dport    [2]byte
-	src, dst [16]byte
-	iface    uint32
-	cookie   [2]uint32
-}
-
-const (
-	sockDestroy   = 21
-	everyState    = ^uint32(0)
-	nlmsgHdrSize  = 16
-	errnoInAnswer = nlmsgHdrSize
-)
-
-// destroy asks the kernel to abort one connection, named by ends and cookie.
-func destroy(diag int, e *bpf.VerdictEvent) error {
-	r := diagRequest{family: uint8(e.Family), protocol: uint8(e.Proto), states: everyState,
-		cookie: [2]uint32{uint32(e.Cookie), uint32(e.Cookie >> 32)}}
-	r.header = unix.NlMsghdr{Len: uint32(unsafe.Sizeof(r)), Type: sockDestroy, Flags: unix.NLM_F_REQUEST | unix.NLM_F_ACK}
-	binary.BigEndian.PutUint16(r.sport[:], e.Lport)
-	binary.BigEndian.PutUint16(r.dport[:], e.Rport)
-	r.src, r.dst = e.Laddr, e.Raddr
-	if e.Family == unix.AF_INET {
-		copy(r.src[:4], e.Laddr[12:])
-		copy(r.dst[:4], e.Raddr[12:])
-	}
-	request := unsafe.Slice((*byte)(unsafe.Pointer(&r)), unsafe.Sizeof(r))
-	if err := unix.Sendto(diag, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return fmt.Errorf("ask to destroy a connection: %w", err)
-	}
-	var answer [256]byte
-	n, _, err := unix.Recvfrom(diag, answer[:], 0)
-	if err != nil || n < errnoInAnswer+4 {
-		return fmt.Errorf("read answer to destroying a connection: %w", errors.Join(err, unix.EBADMSG))
-	}
-	if errno := -int32(binary.NativeEndian.Uint32(answer[errnoInAnswer:])); errno != 0 {
-		return fmt.Errorf("destroy a connection: %w", unix.Errno(errno))
-	}
-	return nil
+func flowOf(e *bpf.VerdictEvent) cut.Flow {
+	return cut.Flow{Proto: uint8(e.Proto), Local: netip.AddrPortFrom(netip.AddrFrom16(e.Laddr), e.Lport),
+		Remote: netip.AddrPortFrom(netip.AddrFrom16(e.Raddr), e.Rport), Cookie: e.Cookie, Interface: e.Interface}
 }

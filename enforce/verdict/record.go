@@ -12,8 +12,7 @@ import (
 // or its program would wait for answers to packets that never left.
 func (b *Backend) denied(ctx context.Context, e *bpf.VerdictEvent) {
 	if e.Hook == bpf.VerdictAtEgress && e.Proto == event.ProtoTCP && e.Lport != 0 {
-		_, err := destroyIn(e.Netns, []bpf.VerdictEvent{*e})
-		b.problem("cut a connection", err)
+		b.problem("cut a connection", b.destroy(e.Netns, []bpf.VerdictEvent{*e}))
 	}
 	c := b.connection(e)
 	if c == nil {

@@ -56,7 +56,7 @@ var mayImport = map[string][]string{
 	// The rooms below enforce implement its Backend, so they import it; the
 	// verdicts are made of the typed rules and their kernel tables.
 	"enforce":         {"policy", "policy/rule", "monitor/event"},
-	"enforce/verdict": {"bpf", "bpf/features", "enforce", "policy", "policy/rule", "policy/table", "monitor/event"},
+	"enforce/verdict": {"bpf", "bpf/features", "enforce", "enforce/cut", "enforce/netns", "policy", "policy/rule", "policy/table", "monitor/event"},
 	"enforce/nft":     {"bpf/features", "enforce", "policy", "policy/rule", "policy/table", "monitor/event"},
 	// Holding packets and destroying sockets speak netlink and know no rules.
 	"enforce/nft/queue": {"enforce/netns"},
