@@ -61,6 +61,7 @@ var tableNames = [tables]string{"process", "context", "decision", "executable", 
 // be cleared. It belongs to the writer.
 type interner struct {
 	c      *conn
+	now    int64 // of the transaction, ns since 1970
 	texts  [tables]*cache[textKey]
 	addrs  *cache[netip.Addr]
 	tuples *cache[tuple]
@@ -195,8 +196,8 @@ func (in *interner) executable(e *event.Executable) (int64, error) {
 	kind := int64(e.Kind)
 	return in.cached(tableExecutable, keyOf(e.Path, e.View, string(key), string([]byte{byte(e.Kind), byte(reason)}), e.Package),
 		"SELECT id FROM executable WHERE path = ? AND view = ? AND kind = ? AND reason = ? AND ifnull(sha256, x'') = ? AND package = ?",
-		"INSERT INTO executable (path, view, kind, reason, sha256, package) VALUES (?, ?, ?, ?, ?, ?)",
-		[]any{e.Path, e.View, kind, reason, key, e.Package}, []any{e.Path, e.View, kind, reason, nullable(blob), e.Package})
+		"INSERT INTO executable (path, view, kind, reason, sha256, package, first) VALUES (?, ?, ?, ?, ?, ?, ?)",
+		[]any{e.Path, e.View, kind, reason, key, e.Package}, []any{e.Path, e.View, kind, reason, nullable(blob), e.Package, in.now})
 }
 
 func (in *interner) script(s *event.Script) (int64, error) {

@@ -20,6 +20,9 @@ type written struct {
 	totals
 	opened int64 // with run and ID the key of its row
 	closed bool
+	// denied and would are what the sums count of its decision: one that comes
+	// late, or is made again, changes them.
+	denied, would bool
 	// undecided is what the sums of the last minute have of it without a
 	// decision; nil when there is one.
 	undecided *undecided

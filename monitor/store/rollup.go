@@ -17,19 +17,15 @@ type sumKey struct {
 	key    int64
 }
 
-type sum struct{ sent, received, connections int64 }
+type sum struct{ sent, received, connections, denied, would int64 }
 
-func (n sum) negative() sum { return sum{-n.sent, -n.received, -n.connections} }
+func (n sum) negative() sum { return sum{-n.sent, -n.received, -n.connections, -n.denied, -n.would} }
 
 // sums are what one transaction adds to the rollups.
 type sums map[sumKey]*sum
 
-// add adds the new bytes of a connection to the sums of every dimension.
-func (s sums) add(c *event.Connection, r *refs, minute int64, delta totals, fresh bool) {
-	n := sum{sent: schema.FromCount(delta.sent), received: schema.FromCount(delta.received)}
-	if fresh {
-		n.connections = 1
-	}
+// add adds what is new of a connection to the sums of every dimension.
+func (s sums) add(c *event.Connection, r *refs, minute int64, n sum) {
 	if n == (sum{}) {
 		return
 	}
@@ -60,13 +56,15 @@ func (s sums) put(at sumKey, n sum) {
 		s[at] = have
 	}
 	have.sent, have.received, have.connections = have.sent+n.sent, have.received+n.received, have.connections+n.connections
+	have.denied, have.would = have.denied+n.denied, have.would+n.would
 }
 
 const (
-	addSum     = "INSERT INTO rollup (dim, res, bucket, key, sent, received, connections)"
-	sumColumns = 7
+	addSum     = "INSERT INTO rollup (dim, res, bucket, key, sent, received, connections, denied, would_deny)"
+	sumColumns = 9
 	mergeSum   = `ON CONFLICT (dim, res, bucket, key) DO UPDATE SET
-sent = sent + excluded.sent, received = received + excluded.received, connections = connections + excluded.connections`
+sent = sent + excluded.sent, received = received + excluded.received, connections = connections + excluded.connections,
+denied = denied + excluded.denied, would_deny = would_deny + excluded.would_deny`
 )
 
 // flushSums writes the sums in the order of the table. A minute whose hour (or
@@ -108,7 +106,7 @@ func (t *txn) flushSums() error {
 
 func (t *txn) addSum(res schema.Resolution, k sumKey, n sum) error {
 	bucket := floor(k.bucket, res.Seconds())
-	if err := t.w.upserts.add(int64(k.dim), int64(res), bucket, k.key, n.sent, n.received, n.connections); err != nil {
+	if err := t.w.upserts.add(int64(k.dim), int64(res), bucket, k.key, n.sent, n.received, n.connections, n.denied, n.would); err != nil {
 		return fmt.Errorf("add to rollup: %w", err)
 	}
 	return nil
@@ -132,7 +130,7 @@ type fold struct{ hours, days int64 }
 const foldDelay = 2 * time.Minute
 
 const foldSums = addSum + `
-SELECT dim, ?, ?, key, sum(sent), sum(received), sum(connections) FROM rollup
+SELECT dim, ?, ?, key, sum(sent), sum(received), sum(connections), sum(denied), sum(would_deny) FROM rollup
 WHERE dim = ? AND res = ? AND bucket >= ? AND bucket < ? GROUP BY key ` + mergeSum
 
 // foldNext adds up one hour or one day that has ended; done is true when there

@@ -57,6 +57,8 @@ func (t *txn) connection(p *pending) error {
 	}
 	now := written{totals: totals{max(c.Sent, before.sent), max(c.Received, before.received)},
 		opened: schema.FromTime(c.Opened), closed: c.Closed || before.closed}
+	now.denied = c.Decision.Action == event.ActionDeny
+	now.would = !now.denied && c.Decision.Would == event.ActionDeny
 	if known {
 		now.opened = before.opened
 	}
@@ -65,7 +67,8 @@ func (t *txn) connection(p *pending) error {
 	}
 	delta := since(now.totals, before.totals)
 	t.total.sent, t.total.received = t.total.sent+delta.sent, t.total.received+delta.received
-	t.sums.add(c, &r, p.minute, delta, !known)
+	t.sums.add(c, &r, p.minute, sum{sent: schema.FromCount(delta.sent), received: schema.FromCount(delta.received), connections: flag(!known),
+		denied: flag(now.denied) - flag(before.denied), would: flag(now.would) - flag(before.would)})
 	now.undecided = t.settle(c, &r, p.minute, delta, before.undecided, !known)
 	t.work.next[c.ID] = now
 	return nil

@@ -121,6 +121,7 @@ type txn struct {
 // unless the error is a commitError.
 func (w *writer) write(work *work, now time.Time) (*txn, error) {
 	work.next = make(map[uint64]written, len(work.rows))
+	w.intern.now = schema.FromTime(now)
 	t := &txn{w: w, work: work, sums: make(sums), batch: w.batch + 1, execs: w.execs, losses: w.losses,
 		processes: make(map[*event.Process]lineage), actors: make(map[actor]actorRefs), names: make(map[oneName]int64)}
 	err := w.c.transaction(func() error {

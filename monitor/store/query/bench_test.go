@@ -72,7 +72,8 @@ func BenchmarkQuery(b *testing.B) {
 	for _, by := range []string{"exe", "domain", "raddr"} {
 		b.Run("group-by-"+by, func(b *testing.B) {
 			for b.Loop() {
-				if _, err := db.GroupBy(context.Background(), by, begin, begin.Add(24*time.Hour), 20); err != nil {
+				q := query.GroupQuery{By: []string{by}, Since: begin, Until: begin.Add(24 * time.Hour), Desc: true, Limit: 20}
+				if _, err := db.Group(context.Background(), q); err != nil {
 					b.Fatal(err)
 				}
 			}

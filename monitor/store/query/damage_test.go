@@ -128,8 +128,10 @@ func readAll(ctx context.Context, path string) {
 		_ = db.Connections(ctx, q, func(event.Record) error { return nil })
 		_ = db.Execs(ctx, q, func(query.Exec) error { return nil })
 	}
-	for _, by := range query.Dimensions() {
-		_, _ = db.GroupBy(ctx, by, time.Time{}, time.Time{}, 0)
+	for _, by := range append(groupFields(), query.ByTime) {
+		for _, filters := range []query.Filters{nil, fs[:1]} {
+			_, _ = db.Group(ctx, query.GroupQuery{By: []string{by}, Filters: filters})
+		}
 	}
 	_, _ = db.Runs(ctx)
 	_, _ = db.Losses(ctx, time.Time{}, time.Time{}, 0)

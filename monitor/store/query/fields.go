@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"snitch/monitor/event"
+	"snitch/monitor/store/schema"
 )
 
 // field is one thing that a filter may ask about. match and sql are two forms
@@ -15,6 +16,7 @@ type field struct {
 	parse      func(value string, part bool) (it item, problem, hint string)
 	match      func(it *item, r *event.Record) bool
 	sql        func(b *builder, items []item) string
+	group      *grouping // nil: cannot be grouped by
 }
 
 // fields builds the list; it is small and built anew for each Parse.
@@ -107,7 +109,8 @@ func processFields(l level) []field {
 			match: func(it *item, r *event.Record) bool {
 				return l.any(r, func(a *event.Ancestor) bool { return anyMatch(it.globs, get(a)) })
 			},
-			sql: func(b *builder, items []item) string { return l.where(sql(b, items), matchesEmpty(items)) }}
+			sql:   func(b *builder, items []item) string { return l.where(sql(b, items), matchesEmpty(items)) },
+			group: processGrouping(name, l.up)}
 	}
 	executable := func(column string) func(*builder, []item) string {
 		return func(b *builder, items []item) string {
@@ -143,37 +146,39 @@ func scriptFields() []field {
 	}
 	return []field{
 		textField("script", "path of the script that an interpreter runs", nil,
-			func(r *event.Record) string { return r.Script }, in("path")),
+			func(r *event.Record) string { return r.Script }, in("path"), scriptGrouping(func(s scriptFacts) int64 { return s.path })),
 		{name: "script_sha256", help: "SHA-256 of the script, or its first digits", parse: parseHex,
-			match: func(it *item, r *event.Record) bool { return anyMatch(it.globs, r.ScriptSHA256) }, sql: in("lower(hex(sha256))")},
+			match: func(it *item, r *event.Record) bool { return anyMatch(it.globs, r.ScriptSHA256) }, sql: in("lower(hex(sha256))"),
+			group: scriptGrouping(func(s scriptFacts) int64 { return s.sha })},
 	}
 }
 
 // textField is a field whose value is one string of the record.
-func textField(name, help string, normal func(string) string, get func(*event.Record) string, sql func(*builder, []item) string) field {
-	return field{name: name, help: help, substring: true, parse: parseText(normal), sql: sql,
+func textField(name, help string, normal func(string) string, get func(*event.Record) string, sql func(*builder, []item) string, group *grouping) field {
+	return field{name: name, help: help, substring: true, parse: parseText(normal), sql: sql, group: group,
 		match: func(it *item, r *event.Record) bool { return anyMatch(it.globs, get(r)) }}
 }
 
 func peerFields() []field {
-	domain := func(name, help string, get func(*event.Record) string) field {
-		return field{name: name, help: help, substring: true, parse: parseDomain,
+	domain := func(name, help string, c column, dim schema.Dim, get func(*event.Record) string) field {
+		return field{name: name, help: help, substring: true, parse: parseDomain, group: plain(c, domainLabels, dim),
 			match: func(it *item, r *event.Record) bool { return anyMatch(it.globs, get(r)) },
 			sql: func(b *builder, items []item) string {
 				return reference("c."+name, "SELECT id FROM domain WHERE "+b.text("name", items), matchesEmpty(items))
 			}}
 	}
 	return []field{
-		addrField("raddr", "remote address, network (CIDR) or range", func(r *event.Record) string { return r.RAddr }),
-		numberField("rport", "remote port or range", 65535, func(r *event.Record) uint64 { return uint64(r.RPort) }, "c.rport"),
-		addrField("laddr", "local address, network (CIDR) or range", func(r *event.Record) string { return r.LAddr }),
-		numberField("lport", "local port or range", 65535, func(r *event.Record) uint64 { return uint64(r.LPort) }, "c.lport"),
-		domain("domain", "name of the remote side; .example.org: it and all below", func(r *event.Record) string { return r.Domain }),
-		domain("sni", "name that the client claimed in TLS or QUIC", func(r *event.Record) string { return r.SNI }),
+		addrField("raddr", "remote address, network (CIDR) or range", func(r *event.Record) string { return r.RAddr }, plain(colRAddr, addressLabels, schema.DimAddress)),
+		numberField("rport", "remote port or range", 65535, func(r *event.Record) uint64 { return uint64(r.RPort) }, "c.rport", plain(colRPort, codeLabels(decimal), schema.DimInvalid)),
+		addrField("laddr", "local address, network (CIDR) or range", func(r *event.Record) string { return r.LAddr }, plain(colLAddr, addressLabels, schema.DimInvalid)),
+		numberField("lport", "local port or range", 65535, func(r *event.Record) uint64 { return uint64(r.LPort) }, "c.lport", plain(colLPort, codeLabels(decimal), schema.DimInvalid)),
+		serviceField(),
+		domain("domain", "name of the remote side; .example.org: it and all below", colDomain, schema.DimDomain, func(r *event.Record) string { return r.Domain }),
+		domain("sni", "name that the client claimed in TLS or QUIC", colSNI, schema.DimInvalid, func(r *event.Record) string { return r.SNI }),
 		textField("country", "country of the remote address, two letters", strings.ToUpper,
 			func(r *event.Record) string { return r.Country }, func(b *builder, items []item) string {
 				return reference("c.country", b.texts("connection", "country", items), matchesEmpty(items))
-			}),
+			}, plain(colCountry, textLabels, schema.DimCountry)),
 	}
 }
 
@@ -181,27 +186,29 @@ func contextFields() []field {
 	context := func(condition string) string {
 		return "c.context IN (SELECT id FROM context WHERE " + condition + ")"
 	}
-	cgroup := func(name, help, column string, get func(*event.Record) string) field {
+	cgroup := func(name, help, column string, get func(*event.Record) string, word func(cgroupFacts) int64) field {
 		return textField(name, help, nil, get, func(b *builder, items []item) string {
 			return context("cgroup IN (SELECT id FROM cgroup WHERE " + b.text(column, items) + ")")
-		})
+		}, cgroupGrouping(word))
 	}
-	number := func(name, help string, get func(*event.Record) uint64) field {
-		f := numberField(name, help, 1<<32-1, get, name)
+	number := func(name, help string, get func(*event.Record) uint64, group *grouping) field {
+		f := numberField(name, help, 1<<32-1, get, name, group)
 		columns := f.sql
 		f.sql = func(b *builder, items []item) string { return context(columns(b, items)) }
 		return f
 	}
 	return []field{
-		number("uid", "user id or range", func(r *event.Record) uint64 { return uint64(r.UID) }),
+		number("uid", "user id or range", func(r *event.Record) uint64 { return uint64(r.UID) },
+			contextGrouping(userLabels{}, schema.DimUID, func(x contextFacts) int64 { return x.uid })),
 		textField("user", "user name", nil, func(r *event.Record) string { return r.User },
 			func(b *builder, items []item) string {
 				return context(b.text("coalesce((SELECT value FROM text WHERE id = user), snitch_user(uid))", items))
-			}),
-		cgroup("unit", "systemd unit", "unit", func(r *event.Record) string { return r.Unit }),
-		cgroup("container", "container", "container", func(r *event.Record) string { return r.Container }),
-		cgroup("cgroup", "control group", "path", func(r *event.Record) string { return r.Cgroup }),
-		number("netns", "network namespace (inode number, as lsns shows it)", func(r *event.Record) uint64 { return uint64(r.NetNS) }),
-		numberField("pid", "process id", 1<<32-1, func(r *event.Record) uint64 { return uint64(r.PID) }, "c.pid"),
+			}, contextGrouping(wordLabels{}, schema.DimInvalid, func(x contextFacts) int64 { return x.user })),
+		cgroup("unit", "systemd unit", "unit", func(r *event.Record) string { return r.Unit }, func(g cgroupFacts) int64 { return g.unit }),
+		cgroup("container", "container", "container", func(r *event.Record) string { return r.Container }, func(g cgroupFacts) int64 { return g.container }),
+		cgroup("cgroup", "control group", "path", func(r *event.Record) string { return r.Cgroup }, func(g cgroupFacts) int64 { return g.path }),
+		number("netns", "network namespace (inode number, as lsns shows it)", func(r *event.Record) uint64 { return uint64(r.NetNS) },
+			contextGrouping(codeLabels(decimal), schema.DimInvalid, func(x contextFacts) int64 { return x.netns })),
+		numberField("pid", "process id", 1<<32-1, func(r *event.Record) uint64 { return uint64(r.PID) }, "c.pid", plain(colPID, codeLabels(decimal), schema.DimInvalid)),
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"snitch/monitor/event"
+	"snitch/monitor/store/schema"
 )
 
 // named is a value of an enumeration.
@@ -16,12 +17,12 @@ type named struct {
 }
 
 // enumField is a field with few possible values, each with a name.
-func enumField(name, help string, values []named, get func(*event.Record) string, sql func(list string) string) field {
+func enumField(name, help string, values []named, get func(*event.Record) string, sql func(list string) string, group *grouping) field {
 	choices := make([]string, len(values))
 	for i, v := range values {
 		choices[i] = v.name
 	}
-	return field{name: name, help: help + ": " + strings.Join(choices, ", "),
+	return field{name: name, help: help + ": " + strings.TrimPrefix(strings.Join(choices, ", "), ", "), group: group,
 		parse: func(value string, _ bool) (item, string, string) {
 			i := slices.Index(choices, value)
 			if i < 0 {
@@ -50,20 +51,28 @@ func connectionFields() []field {
 		return func(list string) string { return "c." + name + " IN (" + list + ")" }
 	}
 	return []field{
-		enumField("direction", "who began", enumerate(event.Out), func(r *event.Record) string { return r.Direction }, column("direction")),
-		enumField("result", "how far it came", enumerate(event.ResultPending), func(r *event.Record) string { return r.Result }, column("result")),
-		enumField("domain_source", "where the name came from", enumerate(event.NameDNS),
-			func(r *event.Record) string { return r.DomainSource }, column("domain_source")),
+		enumField("direction", "who began", enumerate(event.Out), func(r *event.Record) string { return r.Direction }, column("direction"),
+			plain(colDirection, enumLabels[event.Direction](), schema.DimInvalid)),
+		enumField("result", "how far it came", enumerate(event.ResultPending), func(r *event.Record) string { return r.Result }, column("result"),
+			plain(colResult, enumLabels[event.Result](), schema.DimInvalid)),
+		enumField("domain_source", "where the name came from (empty: there is none)", append([]named{{"", int64(event.NameNone)}}, enumerate(event.NameDNS)...),
+			func(r *event.Record) string { return r.DomainSource }, column("domain_source"), plain(colSource, enumLabels[event.NameSource](), schema.DimInvalid)),
 		enumField("existing", "whether the socket is older than the daemon", []named{{"no", 0}, {"yes", 1}}, func(r *event.Record) string {
 			if r.Existing {
 				return "yes"
 			}
 			return "no"
-		}, column("existing")),
+		}, column("existing"), plain(colExisting, codeLabels(func(n int64) string {
+			if n != 0 {
+				return "yes"
+			}
+			return "no"
+		}), schema.DimInvalid)),
 		{name: "family", help: "ipv4, ipv6, packet, vsock, xdp, af-N", parse: parseFamily,
+			group: plain(colFamily, codeLabels(func(n int64) string { return event.FamilyName(uint16(n)) }), schema.DimInvalid),
 			match: func(it *item, r *event.Record) bool { return r.Family == it.name },
 			sql:   func(b *builder, items []item) string { return "c.family IN (" + b.codes(items) + ")" }},
-		{name: "proto", help: "tcp, udp, udplite, icmp, icmpv6, sctp, mptcp, raw, ip-N, or a family other than IP", parse: parseProto,
+		{name: "proto", help: "tcp, udp, udplite, icmp, icmpv6, sctp, mptcp, raw, ip-N, or a family other than IP", parse: parseProto, group: protoGrouping(),
 			match: func(it *item, r *event.Record) bool { return r.Proto == it.name },
 			sql:   protoSQL},
 	}
@@ -76,11 +85,12 @@ func decisionFields() []field {
 	column := func(name string) func(string) string {
 		return func(list string) string { return decision(name + " IN (" + list + ")") }
 	}
-	text := func(name, help string, get func(*event.Record) string) field {
+	text := func(name, help string, get func(*event.Record) string, group *grouping) field {
 		return textField(name, help, nil, get, func(b *builder, items []item) string {
 			return decision(name + " IN (" + b.texts("decision", name, items) + ")")
-		})
+		}, group)
 	}
+	action := enumLabels[event.Action]()
 	list := func(name, help string, get func(*event.Record) []string, sql func(set string, empty bool) string) field {
 		return field{name: name, help: help + "; empty: none", substring: true, parse: parseText(nil),
 			match: func(it *item, r *event.Record) bool { return listMatch(it.globs, get(r)) },
@@ -89,11 +99,16 @@ func decisionFields() []field {
 			}}
 	}
 	return []field{
-		enumField("action", "what happened", enumerate(event.ActionNone), func(r *event.Record) string { return r.Action }, column("action")),
-		enumField("would", "what the rules said", enumerate(event.ActionNone), func(r *event.Record) string { return r.Would }, column("would")),
-		enumField("mode", "of the daemon", enumerate(event.ModeAudit), func(r *event.Record) string { return r.Mode }, column("mode")),
-		text("rule", "id of the rule that won", func(r *event.Record) string { return r.Rule }),
-		text("revision", "of the rule set", func(r *event.Record) string { return r.Revision }),
+		enumField("action", "what happened", enumerate(event.ActionNone), func(r *event.Record) string { return r.Action }, column("action"),
+			decisionGrouping(action, schema.DimAction, func(d decisionFacts) int64 { return int64(d.action) })),
+		enumField("would", "what the rules said", enumerate(event.ActionNone), func(r *event.Record) string { return r.Would }, column("would"),
+			decisionGrouping(action, schema.DimInvalid, func(d decisionFacts) int64 { return int64(d.would) })),
+		enumField("mode", "of the daemon", enumerate(event.ModeAudit), func(r *event.Record) string { return r.Mode }, column("mode"),
+			decisionGrouping(enumLabels[event.Mode](), schema.DimInvalid, func(d decisionFacts) int64 { return int64(d.mode) })),
+		text("rule", "id of the rule that won", func(r *event.Record) string { return r.Rule },
+			ruleGrouping()),
+		text("revision", "of the rule set", func(r *event.Record) string { return r.Revision },
+			decisionGrouping(textLabels, schema.DimInvalid, func(d decisionFacts) int64 { return d.revision })),
 		list("matches", "id of any rule that matched", func(r *event.Record) []string { return r.Matches },
 			func(set string, _ bool) string { return decision("matches IN (" + set + ")") }),
 		list("novelty", "what was new", func(r *event.Record) []string { return r.Novelty },
@@ -163,4 +178,44 @@ func numbered(value, prefix string) (uint16, bool) {
 	}
 	n, err := strconv.ParseUint(digits, 10, 16)
 	return uint16(n), err == nil
+}
+
+// serviceField is the protocol and the port of the service: the remote port of
+// who began, else the local one.
+func serviceField() field {
+	port := func(r *event.Record) uint16 {
+		if r.Direction == event.Out.String() {
+			return r.RPort
+		}
+		return r.LPort
+	}
+	return field{name: "service", help: "port of the service, as tcp/443, 443 or udp/6000-7000", parse: parseService, group: serviceGrouping(),
+		match: func(it *item, r *event.Record) bool {
+			n := uint64(port(r))
+			return it.lo <= n && n <= it.hi && (it.name == "" || it.name == r.Proto)
+		},
+		sql: func(b *builder, items []item) string {
+			return b.either(items, func(it *item) string {
+				s := fmt.Sprintf("(CASE c.direction WHEN %d THEN c.rport ELSE c.lport END BETWEEN %s AND %s)", event.Out, b.arg(int64(it.lo)), b.arg(int64(it.hi)))
+				if it.name != "" {
+					s = "(" + s + " AND " + protoSQL(b, []item{*it}) + ")"
+				}
+				return s
+			})
+		}}
+}
+
+// parseService reads [PROTO/]PORT or [PROTO/]LOW-HIGH.
+func parseService(value string, _ bool) (item, string, string) {
+	proto, ports, both := strings.Cut(value, "/")
+	if !both {
+		proto, ports = "", value
+	}
+	it, problem, hint := parseNumbers("service", ports, 65535)
+	if problem != "" || !both {
+		return it, problem, hint
+	}
+	p, problem, hint := parseProto(proto, false)
+	it.name, it.codes = p.name, p.codes
+	return it, problem, hint
 }

@@ -78,8 +78,8 @@ func parseHex(value string, _ bool) (item, string, string) {
 }
 
 // numberField is a field of whole numbers up to limit.
-func numberField(name, help string, limit uint64, get func(*event.Record) uint64, column string) field {
-	return field{name: name, help: help,
+func numberField(name, help string, limit uint64, get func(*event.Record) uint64, column string, group *grouping) field {
+	return field{name: name, help: help, group: group,
 		parse: func(value string, _ bool) (item, string, string) { return parseNumbers(name, value, limit) },
 		match: func(it *item, r *event.Record) bool { n := get(r); return it.lo <= n && n <= it.hi },
 		sql: func(b *builder, items []item) string {
@@ -125,8 +125,8 @@ func (a addrRange) contains(s string) bool {
 }
 
 // addrField is a field of addresses; column names it in table connection too.
-func addrField(column, help string, get func(*event.Record) string) field {
-	return field{name: column, help: help,
+func addrField(column, help string, get func(*event.Record) string, group *grouping) field {
+	return field{name: column, help: help, group: group,
 		parse: func(value string, _ bool) (item, string, string) { return parseAddrs(column, value) },
 		match: func(it *item, r *event.Record) bool { return it.addrs.contains(get(r)) },
 		sql: func(b *builder, items []item) string {

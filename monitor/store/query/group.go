@@ -17,7 +17,7 @@ const (
 )
 
 // GroupOrder is what groups are sorted by. Groups that are equal in it are in
-// the order of their keys.
+// the order in which they were met first, that of time mostly.
 type GroupOrder uint8
 
 // Orders of groups.
@@ -57,11 +57,11 @@ func ParseGroupOrder(s string) (GroupOrder, bool) {
 type Basis string
 
 const (
-	// BasisMoved: the bytes that moved within the range and the connections
+	// BasisMoved is for the bytes that moved within the range and the connections
 	// that began within it, from the rollups. The range was rounded outwards to
 	// minutes, or where those are no longer kept to hours or days (UTC).
 	BasisMoved Basis = "moved"
-	// BasisConnections: the connections that were active within the range, each
+	// BasisConnections is for the connections that were active within the range, each
 	// with all its bytes, whenever they moved.
 	BasisConnections Basis = "connections"
 )
@@ -91,6 +91,8 @@ type Groups struct {
 	Until time.Time `json:"until,omitzero"`
 	// Width of a bucket, when grouped by time.
 	Width Seconds `json:"width,omitempty"`
+
+	named int // groups whose key is not "none", by one field
 }
 
 // GroupRow is one group.
@@ -123,42 +125,4 @@ type Seconds time.Duration
 // MarshalJSON writes whole seconds where it can.
 func (s Seconds) MarshalJSON() ([]byte, error) {
 	return fmt.Appendf(nil, "%g", time.Duration(s).Seconds()), nil
-}
-
-// SeriesQuery asks for traffic over time.
-type SeriesQuery struct {
-	Filters Filters
-	By      string    // a field with Field.Group; "": one line for all
-	Since   time.Time // zero: since the record begins
-	Until   time.Time // zero: now
-	Top     int       // lines of their own, those that moved most; 0: DefaultSeriesTop, at most MaxSeriesTop
-	Points  int       // at most so many; 0: MaxSeriesPoints, which is the bound too
-}
-
-// Bounds of a SeriesQuery.
-const (
-	DefaultSeriesTop = 8
-	MaxSeriesTop     = 32
-	MaxSeriesPoints  = 240
-)
-
-// Series is traffic over time. By BasisConnections the bytes of a connection
-// are spread evenly over its life: when they moved is not recorded one by one.
-type Series struct {
-	By    string       `json:"by,omitempty"`
-	Basis Basis        `json:"basis"`
-	Width Seconds      `json:"width"` // of a bucket
-	Times []time.Time  `json:"times"` // starts of the buckets, without a gap
-	Lines []SeriesLine `json:"lines"` // those that moved most first; what is not among the top last
-}
-
-// SeriesLine is one line (or layer) of a chart. Its slices are as long as
-// Series.Times.
-type SeriesLine struct {
-	Key         string   `json:"key"`
-	Detail      string   `json:"detail,omitempty"`
-	Other       bool     `json:"other,omitempty"` // all that have no line of their own; Key is ""
-	Sent        []uint64 `json:"sent"`            // bytes in each bucket
-	Received    []uint64 `json:"received"`
-	Connections []uint64 `json:"connections"` // that began in each bucket
 }

@@ -4,9 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"errors"
 	"fmt"
-	"io"
 	"math"
 	"net/netip"
 	"time"
@@ -70,32 +68,17 @@ func (db *DB) History(ctx context.Context, q Query, ports bool, f func(*DecidedR
 	return nil
 }
 
-// historyChunk hands out one chunk. It is read with the driver itself:
-// database/sql would cost as much again as SQLite does. While the driver is
-// lent nothing else can be asked, so the rows are handed out after.
+// historyChunk hands out one chunk. While the driver is lent nothing else can
+// be asked, so the rows are handed out after.
 func (r *reader) historyChunk(ctx context.Context, p *part, h *historyBuffer, f func(*DecidedRow) error) (more bool, err error) {
 	var b builder
 	text := p.statementOf(historyColumns, &b, h.cursor, historyRows)
 	h.rows = h.rows[:0]
-	err = r.conn.Raw(func(raw any) (err error) {
-		rows, err := raw.(driver.QueryerContext).QueryContext(ctx, text, arguments(b.args))
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, rows.Close()) }()
-		values := make([]driver.Value, len(rows.Columns()))
-		for {
-			switch err := rows.Next(values); {
-			case errors.Is(err, io.EOF):
-				return nil
-			case err != nil:
-				return err
-			}
-			w := DecidedRow{reader: r, ctx: ctx}
-			w.fill(values, h.ports)
-			h.rows = append(h.rows, w)
-			h.cursor = key{w.Opened, integer(values[1]), integer(values[2])}
-		}
+	err = r.raw(ctx, text, b.args, func(values []driver.Value) {
+		w := DecidedRow{reader: r, ctx: ctx}
+		w.fill(values, h.ports)
+		h.rows = append(h.rows, w)
+		h.cursor = key{w.Opened, integer(values[1]), integer(values[2])}
 	})
 	for i := 0; err == nil && i < len(h.rows); i++ {
 		err = f(&h.rows[i])

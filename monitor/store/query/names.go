@@ -28,11 +28,12 @@ type names struct {
 	images    map[int64]*image
 	contexts  map[int64]actor
 	decisions map[int64]decision
+	tables    *interned // has a lock of its own
 }
 
 func newNames() *names {
 	return &names{texts: map[int64]string{}, domains: map[int64]string{}, addrs: map[int64]string{}, lists: map[int64][]string{},
-		processes: map[int64]*lineage{}, images: map[int64]*image{}, contexts: map[int64]actor{}, decisions: map[int64]decision{}}
+		processes: map[int64]*lineage{}, images: map[int64]*image{}, contexts: map[int64]actor{}, decisions: map[int64]decision{}, tables: newInterned()}
 }
 
 // lineage is a process as a record shows it. Immutable once remembered.

@@ -203,7 +203,7 @@ func Fields() []Field {
 	all := fields()
 	out := make([]Field, len(all))
 	for i, f := range all {
-		out[i] = Field{Name: f.name, Help: f.help}
+		out[i] = Field{Name: f.name, Help: f.help, Group: f.group != nil}
 	}
 	return out
 }

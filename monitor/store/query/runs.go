@@ -25,21 +25,29 @@ type Run struct {
 
 // Runs lists the runs in the order of their start.
 func (db *DB) Runs(ctx context.Context) (out []Run, err error) {
-	err = db.each(ctx, "SELECT id, started, stopped, clean, version, tier, boot FROM run ORDER BY id", nil, func(rows *sql.Rows) error {
-		var r Run
-		var started int64
-		var stopped sql.NullInt64
-		if err := rows.Scan(&r.ID, &started, &stopped, &r.Clean, &r.Version, &r.Tier, &r.Boot); err != nil {
-			return err
-		}
-		r.Started, r.Stopped = schema.ToTime(started), schema.ToTime(stopped.Int64)
-		out = append(out, r)
-		return nil
+	err = db.read(ctx, func(r *reader) error {
+		out, err = r.runs(ctx)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read runs: %w", err)
 	}
 	return out, nil
+}
+
+func (r *reader) runs(ctx context.Context) (out []Run, err error) {
+	err = r.each(ctx, "SELECT id, started, stopped, clean, version, tier, boot FROM run ORDER BY id", nil, func(rows *sql.Rows) error {
+		var n Run
+		var started int64
+		var stopped sql.NullInt64
+		if err := rows.Scan(&n.ID, &started, &stopped, &n.Clean, &n.Version, &n.Tier, &n.Boot); err != nil {
+			return err
+		}
+		n.Started, n.Stopped = schema.ToTime(started), schema.ToTime(stopped.Int64)
+		out = append(out, n)
+		return nil
+	})
+	return out, err
 }
 
 // Loss is something that was not recorded as it should have been.

@@ -1,7 +1,6 @@
 package query_test
 
 import (
-	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -69,61 +68,37 @@ func testSums(t *testing.T, round, minutes time.Duration) {
 	} {
 		t.Run(fmt.Sprintf("%s–%s", r.since.Format("02T1504"), r.until.Format("02T1504")), func(t *testing.T) {
 			since, until := r.since.Truncate(round), r.until.Add(round-1).Truncate(round)
-			want, total := map[string]uint64{}, query.Sum{Key: "total"}
+			want, total := map[string]uint64{}, [2]uint64{}
 			for _, e := range all {
 				if e.at.Before(since) || !r.until.IsZero() && !e.at.Before(until) {
 					continue
 				}
 				want[e.exe] += e.sent
-				total.Sent += e.sent
-				total.Connections++
+				total[0] += e.sent
+				total[1]++
 			}
-			got := map[string]uint64{}
-			sums, err := db.GroupBy(t.Context(), "exe", r.since, r.until, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, s := range sums {
-				got[s.Key] = s.Sent
-			}
-			if diff := gocmp.Diff(got, want); diff != "" {
-				t.Errorf("sums (-) are not those of the entries (+):\n%s", diff)
-			}
-			if s, err := db.Totals(t.Context(), r.since, r.until); err != nil || s != total {
-				t.Errorf("total = %+v (%v), want %+v", s, err, total)
+			for _, by := range [][]string{{"exe"}, {"exe", "sha256"}} {
+				got := map[string]uint64{}
+				groups, err := db.Group(t.Context(), query.GroupQuery{By: by, Since: r.since, Until: r.until})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, g := range groups.Rows {
+					got[g.Keys[0]] = g.Sent
+				}
+				if diff := gocmp.Diff(got, want); diff != "" {
+					t.Errorf("by %v: sums (-) are not those of the entries (+):\n%s", by, diff)
+				}
+				if groups.Basis != query.BasisMoved {
+					t.Errorf("basis %s", groups.Basis)
+				}
+				if got := [2]uint64{groups.Total.Sent, groups.Total.Connections}; got != total {
+					t.Errorf("total = %v, want %v", got, total)
+				}
 			}
 		})
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestGroups(t *testing.T) {
-	conns := []event.Connection{conn(1, time.Unix(1000, 0)), conn(2, time.Unix(2000, 0)), conn(3, time.Unix(3000, 0))}
-	conns[1].Direction, conns[1].Local, conns[2].Process, conns[2].Sent = event.In, conns[1].Remote, nil, 1000
-	db := written(t, t.TempDir(), conns)
-	defer closeDB(t, db)
-	want := map[string]string{"exe": "=1000 mnt:7:/usr/bin/curl=3", "sha256": "=1000 0100000000000000000000000000000000000000000000000000000000000000=3",
-		"parent.exe": "=1000 /bin/sh=3", "name": "=1000 curl=3", "uid": "1000=1003", "domain": "example.org=1003", "raddr": "192.0.2.1=1003", "port": "tcp/443=1003",
-		"country": "DE=1003", "unit": "a.service=1003", "container": "=1003", "cgroup": "/a=1003", "rule": "r1=1003", "action": "alert=1003"}
-	for _, by := range query.Dimensions() {
-		sums, err := db.GroupBy(context.Background(), by, time.Time{}, time.Time{}, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := ""
-		for i, s := range sums {
-			if i > 0 {
-				got += " "
-			}
-			got += fmt.Sprintf("%s=%d", s.Key, s.Sent)
-		}
-		if got != want[by] {
-			t.Errorf("by %s: %q, want %q", by, got, want[by])
-		}
-	}
-	if _, err := db.GroupBy(context.Background(), "exee", time.Time{}, time.Time{}, 0); err == nil {
-		t.Error("an unknown dimension was accepted")
 	}
 }
