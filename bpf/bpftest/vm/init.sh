@@ -31,6 +31,7 @@ ulimit -l unlimited
 ulimit -n 65536
 . /vm/ports # OUT and STATUS
 for port in "$OUT" "$STATUS"; do stty -F "$port" raw -echo; done
+echo booted >"$STATUS"
 cd /work
 sh /vm/command </dev/null >"$OUT" 2>&1
 echo "status=$?" >"$STATUS"

@@ -12,7 +12,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -48,10 +50,24 @@ func (m Machine) Run(ctx context.Context, argv ...string) (status int, err error
 	if err := m.writeInitrd(initrd, k, b.ports, argv); err != nil {
 		return 0, err
 	}
-	cmd := exec.CommandContext(ctx, b.qemu, m.arguments(b, k, initrd)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	return m.watch(ctx, cmd)
+	for range bootAttempts {
+		cmd := exec.CommandContext(ctx, b.qemu, m.arguments(b, k, initrd)...)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		if status, err = m.watch(ctx, cmd); !errors.Is(err, errNotBooted) {
+			break
+		}
+	}
+	return status, err
 }
+
+// An emulated kernel stops for good, once in some hundred boots, before it has
+// begun anything: that says nothing about what it was to run.
+const (
+	bootAttempts = 3
+	bootLimit    = 2 * time.Minute // it takes 3 to 6 seconds
+)
+
+var errNotBooted = errors.New("the guest did not boot")
 
 // watch runs the emulator and reads what comes out of it: the console by its
 // standard output, the command's output and status by two more serial ports.
@@ -83,9 +99,17 @@ func (m Machine) watch(ctx context.Context, cmd *exec.Cmd) (int, error) {
 	var readers errgroup.Group
 	readers.Go(func() error { _, err := io.Copy(to, output); return err })
 	code := -1
+	var booted atomic.Bool
+	late := time.AfterFunc(bootLimit, func() {
+		if !booted.Load() {
+			_ = cmd.Process.Kill()
+		}
+	})
+	defer late.Stop()
 	readers.Go(func() error {
 		lines := bufio.NewScanner(status)
 		for lines.Scan() {
+			booted.Store(true)
 			if text, ok := strings.CutPrefix(strings.TrimSpace(lines.Text()), "status="); ok {
 				if n, err := strconv.Atoi(text); err == nil {
 					code = n
@@ -99,6 +123,8 @@ func (m Machine) watch(ctx context.Context, cmd *exec.Cmd) (int, error) {
 	switch {
 	case ctx.Err() != nil:
 		return 0, fmt.Errorf("kernel %s was stopped: %w; its console ends:\n%s", m.Kernel, ctx.Err(), console)
+	case !booted.Load():
+		return 0, fmt.Errorf("kernel %s: %w (%v); its console ends:\n%s", m.Kernel, errNotBooted, waitErr, console)
 	case readErr != nil:
 		return 0, fmt.Errorf("read from kernel %s: %w", m.Kernel, readErr)
 	case code < 0:
