@@ -60,6 +60,7 @@ test-kernel: build ## the scenario suite on 5.10, 6.1, 6.12 and the newest kerne
 
 differential: ## OPA, the native table and the kernel's tables on 10,000,000 random connections
 	$(GO) test -count=1 -v -timeout 60m -run '^TestDifferential$$' ./policy/table -tuples 10000000
+	$(GO) test -count=1 -v -timeout 60m -run '^TestKernelLooksUp$$' ./enforce/verdict -tuples 10000000
 
 fuzz: ## a short run of every fuzz target (FUZZTIME each)
 	tools/fuzz.sh $(FUZZTIME)

@@ -1,22 +1,28 @@
 package verdict
 
 import (
+	"errors"
 	"flag"
+	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"snitch/bpf"
 	"snitch/monitor/event"
 	"snitch/policy"
+	"snitch/policy/rego"
 	"snitch/policy/rule"
 	"snitch/policy/rule/ruletest"
 	"snitch/policy/table"
 )
 
-var tuples = flag.Int("tuples", 100_000, "how many tuples TestKernelLooksUp draws")
+var tuples = flag.Int("tuples", 1_000_000, "how many tuples TestKernelLooksUp draws")
 
-const tuplesPerSet = 1000
+// tuplesPerSet is how many tuples are tried on each set: to stage one waits for
+// the kernel as long as some hundreds take.
+const tuplesPerSet = 2000
 
 func loaded(t testing.TB) *bpf.Verdicts {
 	t.Helper()
@@ -73,8 +79,8 @@ func protoNumbers() map[string]uint8 {
 	return out
 }
 
-// TestKernelLooksUp holds the look-up in the kernel against that in Go on random
-// policies and tuples.
+// TestKernelLooksUp holds the look-up in the kernel against OPA, and against that
+// in Go, on random policies and tuples.
 func TestKernelLooksUp(t *testing.T) {
 	n := *tuples
 	if testing.Short() {
@@ -82,43 +88,102 @@ func TestKernelLooksUp(t *testing.T) {
 	}
 	v, numbers := loaded(t), protoNumbers()
 	var verdicts [5]int
-	for seed, done := uint64(0), 0; done < n; seed++ {
-		gen := ruletest.New(seed)
-		set := gen.Set()
-		if seed%10 == 0 {
-			set = gen.SetOf(40, 3)
+	for seed, done := uint64(0), 0; done < n && !t.Failed(); seed++ {
+		c := draw(seed, numbers)
+		// OPA needs about as long as the kernel: both at once.
+		var running sync.WaitGroup
+		running.Go(func() { c.decide(t) })
+		c.lookUp(t, v, numbers)
+		running.Wait()
+		for i := range c.facts {
+			if err := c.disagree(i); err != nil {
+				t.Errorf("seed %d: %v\n%+v", seed, err, c.facts[i])
+				break
+			}
+			verdicts[c.kernel[i].Verdict]++
 		}
-		now := time.Now()
-		g := inKernel(t, v, set, now)
-		for range tuplesPerSet {
-			f := gen.Facts(set)
-			number, ip := numbers[f.Proto]
-			if !ip {
-				continue
-			}
-			done++
-			class, err := g.class(&f)
-			if err != nil {
-				t.Fatalf("seed %d: %v", seed, err)
-			}
-			tuple := table.TupleOf(&f)
-			want := g.classes.Lookup(class, tuple, now)
-			q := query(g, class, number, tuple)
-			if _, err := v.Probe(&q, 1); err != nil {
-				t.Fatal(err)
-			}
-			wantRule := want.Rule
-			if table.Verdict(q.Verdict) != want.Verdict || g.ruleID(q.Rule) != wantRule {
-				t.Fatalf("seed %d: the kernel says %d by %q, want %s by %q\n%+v", seed, q.Verdict, g.ruleID(q.Rule), want.Verdict, wantRule, tuple)
-			}
-			verdicts[want.Verdict]++
-		}
-		if err := g.tables.Close(); err != nil {
-			t.Fatal(err)
-		}
+		done += len(c.facts)
 	}
 	t.Logf("ask %d, allow %d, alert %d, deny %d", verdicts[1], verdicts[2], verdicts[3], verdicts[4])
 	if slices.Min(verdicts[1:]) < n/50 {
 		t.Errorf("verdicts %v: the test says little", verdicts)
 	}
+}
+
+// contest is one policy, what is asked of it, and what each party says.
+type contest struct {
+	set    *rule.Set
+	now    time.Time
+	facts  []rule.Facts
+	opa    []rule.Decision
+	golang []table.Entry
+	kernel []bpf.VerdictQuery
+	rules  []string // that the kernel names
+}
+
+func draw(seed uint64, numbers map[string]uint8) *contest {
+	gen := ruletest.New(seed)
+	c := &contest{set: gen.Set(), now: time.Now()}
+	if seed%10 == 0 {
+		c.set = gen.SetOf(40, 3)
+	}
+	for range tuplesPerSet {
+		f := gen.Facts(c.set)
+		if _, ip := numbers[f.Proto]; ip {
+			c.facts = append(c.facts, f)
+		}
+	}
+	return c
+}
+
+func (c *contest) decide(t *testing.T) {
+	e, err := rego.New(t.Context(), c.set)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for i := range c.facts {
+		votes, err := e.Votes(t.Context(), &c.facts[i])
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		c.opa = append(c.opa, c.set.Combine(votes, c.now))
+	}
+}
+
+func (c *contest) lookUp(t *testing.T, v *bpf.Verdicts, numbers map[string]uint8) {
+	t.Helper()
+	g := inKernel(t, v, c.set, c.now)
+	defer g.tables.Close()
+	for i := range c.facts {
+		f := &c.facts[i]
+		class, err := g.class(f)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		tuple := table.TupleOf(f)
+		q := query(g, class, numbers[f.Proto], tuple)
+		if _, err := v.Probe(&q, 1); err != nil {
+			t.Error(err)
+			return
+		}
+		c.kernel, c.rules = append(c.kernel, q), append(c.rules, g.ruleID(q.Rule))
+		c.golang = append(c.golang, g.classes.Lookup(class, tuple, c.now))
+	}
+}
+
+func (c *contest) disagree(i int) error {
+	if i >= len(c.opa) || i >= len(c.kernel) {
+		return errors.New("a party had no answer")
+	}
+	got, want, native := table.Verdict(c.kernel[i].Verdict), &c.opa[i], &c.golang[i]
+	if got != table.Ask && got.Action() != want.Action {
+		return fmt.Errorf("the kernel says %s by %q, OPA %s by %q", got, c.rules[i], want.Action, want.Rule)
+	}
+	if got != native.Verdict || c.rules[i] != native.Rule {
+		return fmt.Errorf("the kernel says %s by %q, Go %s by %q", got, c.rules[i], native.Verdict, native.Rule)
+	}
+	return nil
 }
