@@ -67,6 +67,7 @@ type Table struct {
 	images    map[event.ProcessID]*image
 	current   map[uint32]*image // the running image of each process
 	announced map[*image]struct{}
+	lines     lines
 	version   uint64
 	dirty     bool // something that may have been announced changed
 	sweptAt   uint64
@@ -79,7 +80,7 @@ func New(cfg Config, deps Deps) (*Table, error) {
 	}
 	t := &Table{hasher: deps.Hasher, log: deps.Log, loss: deps.Loss, user: deps.User, owner: deps.Owner, max: cfg.MaxProcesses, grace: uint64(cfg.Grace),
 		interpreters: interpreters(), guard: newGuard(), buf: make([]byte, maxStat), images: map[event.ProcessID]*image{},
-		current: map[uint32]*image{}, announced: map[*image]struct{}{}}
+		current: map[uint32]*image{}, announced: map[*image]struct{}{}, lines: lines{}}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}
@@ -127,6 +128,7 @@ func (t *Table) open(proc string) error {
 func (t *Table) Close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.lines.close()
 	closeFD(t.proc)
 	t.proc = -1
 	if t.host != nil {
