@@ -17,6 +17,8 @@ import (
 	"snitch/enforce/nft"
 	"snitch/enforce/verdict"
 	"snitch/monitor/event"
+	"snitch/monitor/process"
+	"snitch/policy/rule"
 )
 
 // Backends that deny.
@@ -62,7 +64,28 @@ func (d *daemon) cgroupBackend() (enforce.Backend, error) {
 	if err != nil {
 		d.log.Warn("denials do not outlive snitch: there is nowhere to pin them", "component", "enforce", "error", err)
 	}
-	return verdict.New(verdict.Config{Pins: pins}, verdict.Deps{Decider: d.engine, Recorder: d, Lookup: d.lookup, CatchUp: d.catchUp, Complete: d.complete, Log: d.log}), nil
+	cfg := verdict.Config{Pins: pins, Programs: d.cfg.Enforce.Hold.MountPoints()}
+	if d.cfg.Enforce.Hold.Programs == "auto" && d.cfg.Cgroup == "" {
+		cfg.Mounts = func() []string { return d.hasher.MountPoints() }
+	}
+	return verdict.New(cfg, verdict.Deps{Decider: d.engine, Recorder: d, Lookup: d.lookup, CatchUp: d.catchUp, Complete: d.complete, Image: d.becomes, Log: d.log}), nil
+}
+
+// becomes is what a process will be once it runs file. One that was not met yet
+// was forked just now.
+func (d *daemon) becomes(ctx context.Context, pid uint32, file *os.File, reads rule.Reads) *event.Process {
+	var need process.Need
+	for _, r := range []rule.SubjectReads{reads.Process, reads.Parent, reads.Ancestors} { // it will be a parent too
+		need.Digest, need.Package = need.Digest || r.SHA256, need.Package || r.Package
+		need.Script, need.ScriptDigest = need.Script || r.Script, need.ScriptDigest || r.ScriptSHA256
+		need.Name = need.Name || r.Name
+	}
+	p, met := d.table.Coming(ctx, pid, int(file.Fd()), need)
+	if !met {
+		d.catchUp(ctx)
+		p, _ = d.table.Coming(ctx, pid, int(file.Fd()), need)
+	}
+	return p
 }
 
 func (d *daemon) nftBackend() (enforce.Backend, error) {

@@ -12,6 +12,7 @@ import (
 	"snitch/bpf"
 	"snitch/enforce"
 	"snitch/monitor/event"
+	"snitch/policy/rule"
 	"snitch/policy/table"
 )
 
@@ -21,6 +22,8 @@ type Config struct {
 	// Programs are where file systems are mounted whose programs are held until
 	// they are classified; none: a new program's first datagram is undecided.
 	Programs []string
+	// Mounts are more of these, as they are now; it does not block. Nil: none.
+	Mounts func() []string
 }
 
 // Deps are what a Backend asks and tells.
@@ -36,19 +39,21 @@ type Deps struct {
 	// Complete fills what is known of a connection beyond its ends: names,
 	// country, novelty. It is called from several goroutines; nil: nothing is.
 	Complete func(c *event.Connection)
-	// Image fills what is known of a program that is about to run in p: digest,
-	// package, script. It is called from several goroutines and given up on
-	// after half a second; nil: only its path and name are known.
-	Image func(p *event.Process, file *os.File)
+	// Image is what a process will be once it runs the file, with the facts that
+	// reads names as far as ctx allows; nil when that cannot be known yet. It is
+	// called from several goroutines; nil: its path is all that is known.
+	Image func(ctx context.Context, pid uint32, file *os.File, reads rule.Reads) *event.Process
 	Log   *slog.Logger
 }
 
 // Backend is the cgroup BPF backend (enforce.Backend, Beater and Subjects).
 // Its methods are safe for concurrent use.
 type Backend struct {
-	cfg   Config
-	deps  Deps
-	inbox *inbox
+	cfg     Config
+	deps    Deps
+	inbox   *inbox
+	asks    chan bpf.VerdictEvent
+	denials chan bpf.VerdictEvent
 
 	// life is held for writing while the kernel side comes or goes, for reading
 	// by Beat, which waits for nothing else.
@@ -71,7 +76,7 @@ type Backend struct {
 // New makes a backend that has put nothing into the kernel.
 func New(cfg Config, deps Deps) *Backend {
 	deps.Log = deps.Log.With("component", "verdict")
-	return &Backend{cfg: cfg, deps: deps, inbox: newInbox(), live: map[event.ProcessID]*subject{},
+	return &Backend{cfg: cfg, deps: deps, inbox: newInbox(), asks: make(chan bpf.VerdictEvent, askQueue), denials: make(chan bpf.VerdictEvent, denialQueue), live: map[event.ProcessID]*subject{},
 		pids: map[uint32]map[event.ProcessID]struct{}{}}
 }
 
@@ -111,10 +116,13 @@ func (b *Backend) Set(ctx context.Context, d enforce.Desired) error {
 // preloadLocked begins to hold programs. One that cannot be held is judged when
 // it connects: a worse first packet, not an open door.
 func (b *Backend) preloadLocked() {
-	if len(b.cfg.Programs) == 0 {
+	if len(b.cfg.Programs) == 0 && b.cfg.Mounts == nil {
 		return
 	}
 	p, err := newPreload(b, b.cfg.Programs)
+	if err == nil {
+		p.follow(b.cfg.Mounts)
+	}
 	b.preload = p
 	b.problem("hold programs", err)
 }

@@ -36,6 +36,11 @@ func (b *Backend) cutLocked(ctx context.Context) {
 		problems = nil
 		for namespace, events := range doomed {
 			problems = errors.Join(problems, b.destroy(namespace, events))
+			for i := range events {
+				if round == 1 { // later ones are the same, or as good as
+					b.queue(b.denials, &events[i])
+				}
+			}
 		}
 	}
 }

@@ -1,9 +1,12 @@
 package verdict
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,7 +38,8 @@ type preload struct {
 	conn    syscall.RawConn
 	slots   chan struct{} // of execsAtOnce
 	running sync.WaitGroup
-	late    atomic.Uint64 // let go before they were classified
+	late    atomic.Uint64    // let go before they were classified
+	marked  map[string]error // mount points, and why not; guarded by the Backend's lock
 }
 
 // newPreload marks the file systems that are mounted at paths.
@@ -45,7 +49,7 @@ func newPreload(b *Backend, paths []string) (*preload, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open fanotify: %w", err)
 	}
-	p := &preload{backend: b, file: os.NewFile(uintptr(fd), "fanotify"), slots: make(chan struct{}, execsAtOnce)}
+	p := &preload{backend: b, file: os.NewFile(uintptr(fd), "fanotify"), slots: make(chan struct{}, execsAtOnce), marked: map[string]error{}}
 	if p.conn, err = p.file.SyscallConn(); err != nil {
 		return nil, errors.Join(fmt.Errorf("use fanotify descriptor: %w", err), p.file.Close())
 	}
@@ -67,6 +71,27 @@ func (p *preload) mark(path string) error {
 		return fmt.Errorf("hold programs of %s: %w", path, err)
 	}
 	return nil
+}
+
+// follow marks the file systems that are mounted now, each once: one that cannot
+// be marked has programs that are judged when they connect. The caller holds the
+// Backend's lock.
+func (p *preload) follow(mounts func() []string) {
+	if mounts == nil {
+		return
+	}
+	now := mounts()
+	for _, path := range now {
+		if _, tried := p.marked[path]; tried {
+			continue
+		}
+		err := p.mark(path)
+		p.marked[path] = err
+		if err != nil {
+			p.backend.deps.Log.Info("programs are not held", "path", path, "error", err)
+		}
+	}
+	maps.DeleteFunc(p.marked, func(path string, _ error) bool { return !slices.Contains(now, path) })
 }
 
 // close lets go of all that wait and joins the goroutines.
@@ -139,10 +164,13 @@ func (b *Backend) announce(e heldExec) error {
 	if err := unix.Fstat(int(e.file.Fd()), &st); err != nil {
 		return fmt.Errorf("look at program: %w", err)
 	}
-	image := b.image(e)
+	image := b.becomes(e)
+	if image == nil {
+		return nil
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.kernel == nil || b.current == nil {
+	if b.kernel == nil || b.current == nil || b.current.waits(image) {
 		return nil
 	}
 	classes, err := b.classesOf(b.current, image)
@@ -153,7 +181,23 @@ func (b *Backend) announce(e heldExec) error {
 		Ctime: st.Ctim.Nano(), Until: uint64(bootNow() + announceHolds)})
 }
 
-// image is the process as it will be, as far as that can be known now.
+// becomes is what the process of e is about to become; nil when nobody can know.
+func (b *Backend) becomes(e heldExec) *event.Process {
+	if b.deps.Image == nil {
+		return b.image(e)
+	}
+	b.mu.Lock()
+	g := b.current
+	b.mu.Unlock()
+	if g == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), execDeadline*9/10)
+	defer cancel()
+	return b.deps.Image(ctx, e.pid, e.file, g.reads)
+}
+
+// image is the process as it will be, as far as that can be told from the file.
 func (b *Backend) image(e heldExec) *event.Process {
 	before := b.before(e.pid)
 	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", e.file.Fd()))
@@ -167,9 +211,6 @@ func (b *Backend) image(e heldExec) *event.Process {
 	}
 	image.Name = name(path)
 	image.Script, image.Args = nil, nil
-	if b.deps.Image != nil {
-		b.deps.Image(&image, e.file)
-	}
 	return &image
 }
 

@@ -23,13 +23,12 @@ const (
 func (b *Backend) startLocked() {
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stop = cancel
-	asks, denials := make(chan bpf.VerdictEvent, askQueue), make(chan bpf.VerdictEvent, denialQueue)
 	kernel := b.kernel
-	b.running.Go(func() { b.read(ctx, kernel, asks, denials) })
+	b.running.Go(func() { b.read(ctx, kernel) })
 	for range deciders {
-		b.running.Go(func() { each(ctx, asks, func(e *bpf.VerdictEvent) { b.answer(ctx, kernel, e) }) })
+		b.running.Go(func() { each(ctx, b.asks, func(e *bpf.VerdictEvent) { b.answer(ctx, kernel, e) }) })
 	}
-	b.running.Go(func() { each(ctx, denials, func(e *bpf.VerdictEvent) { b.denied(ctx, e) }) })
+	b.running.Go(func() { each(ctx, b.denials, func(e *bpf.VerdictEvent) { b.denied(ctx, e) }) })
 	b.running.Go(func() { b.upkeep(ctx) })
 }
 
@@ -46,23 +45,28 @@ func each(ctx context.Context, events <-chan bpf.VerdictEvent, handle func(*bpf.
 
 // read sorts the kernel's events. What finds no room is counted: the kernel asks
 // again at the next attempt or packet.
-func (b *Backend) read(ctx context.Context, kernel *bpf.Verdicts, asks, denials chan<- bpf.VerdictEvent) {
+func (b *Backend) read(ctx context.Context, kernel *bpf.Verdicts) {
 	for ctx.Err() == nil {
 		err := kernel.Poll(pollAtMost, func(e *bpf.VerdictEvent) {
-			to := denials
 			if e.Type == bpf.VerdictAsked {
-				to = asks
-			}
-			select {
-			case to <- *e:
-			default:
-				b.stats.lost.Add(1)
+				b.queue(b.asks, e)
+			} else {
+				b.queue(b.denials, e)
 			}
 		})
 		if errors.Is(err, os.ErrClosed) {
 			return
 		}
 		b.problem("read events of the kernel", err)
+	}
+}
+
+// queue never waits: what finds no room is counted.
+func (b *Backend) queue(to chan<- bpf.VerdictEvent, e *bpf.VerdictEvent) {
+	select {
+	case to <- *e:
+	default:
+		b.stats.lost.Add(1)
 	}
 }
 
@@ -79,6 +83,7 @@ func (b *Backend) upkeep(ctx context.Context) {
 			b.learn()
 		case now := <-tick.C:
 			b.expire(ctx, now)
+			b.followMounts(ctx)
 		}
 	}
 }
@@ -90,4 +95,13 @@ func (b *Backend) expire(ctx context.Context, now time.Time) {
 		return
 	}
 	b.problem("make tables anew as a rule expired", b.useLocked(ctx, b.desired))
+}
+
+// followMounts holds programs of file systems that were mounted since.
+func (b *Backend) followMounts(ctx context.Context) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if ctx.Err() == nil && b.preload != nil {
+		b.preload.follow(b.cfg.Mounts)
+	}
 }

@@ -1,7 +1,7 @@
 package verdict
 
 import (
-	"fmt"
+	"strings"
 	"sync/atomic"
 
 	"snitch/bpf"
@@ -52,7 +52,11 @@ func (b *Backend) Status() enforce.Status {
 		where = "the root of cgroups"
 	}
 	for _, m := range b.kernel.Mechanisms() {
-		s.Hooks = append(s.Hooks, fmt.Sprintf("%s at %s", m.AttachPoint, where))
+		hook := m.AttachPoint
+		if !strings.Contains(hook, "/") || strings.HasPrefix(hook, "cgroup") { // sockops too
+			hook += " at " + where
+		}
+		s.Hooks = append(s.Hooks, hook)
 	}
 	counts, err := b.kernel.Counts()
 	if err != nil {

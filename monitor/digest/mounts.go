@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +34,29 @@ func (t *mountTable) prompt(dev uint64) bool {
 	}
 	// Only an administrator mounts a block device, also where it is not shown.
 	return dev != 0 && !anonymous(dev)
+}
+
+// points are mount points of the file systems that answer promptly, one each.
+// Those below a server's are left out: to look them up may wait for it.
+func (t *mountTable) points() (points []string) {
+	seen := map[uint64]bool{}
+	for _, m := range t.list {
+		if m.family.prompt() && !seen[m.dev] && !t.below(m.point) {
+			seen[m.dev] = true
+			points = append(points, m.point)
+		}
+	}
+	return points
+}
+
+// below reports whether a path leads through a file system that may not answer.
+func (t *mountTable) below(point string) bool {
+	for _, m := range t.list {
+		if !m.family.prompt() && m.family != familyUnknown && strings.HasPrefix(point, strings.TrimSuffix(m.point, "/")+"/") {
+			return true
+		}
+	}
+	return false
 }
 
 // mounts keeps the table of the own namespace and knows at any moment whether

@@ -67,3 +67,7 @@ func (h *Hasher) fanotifyState() string {
 	}
 	return "active"
 }
+
+// MountPoints are where the file systems are mounted that answer promptly, one
+// for each that the host shows.
+func (h *Hasher) MountPoints() []string { return h.table().points() }

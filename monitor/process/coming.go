@@ -83,7 +83,7 @@ func (t *Table) coming(pid uint32, file int, need Need) (p *event.Process, scrip
 	if err != nil {
 		return nil, -1, true
 	}
-	if interpreter := shebang(file); interpreter != "" {
+	if interpreter := shebang(t.guard, file); interpreter != "" {
 		t.lines.put(pid, i.tick(), file, at, interpreter)
 		return nil, -1, true
 	}

@@ -84,14 +84,17 @@ func (l lines) close() {
 }
 
 // shebang is the interpreter that the "#!" line of an open file names, as the
-// kernel reads it; "" when there is none.
-func shebang(fd int) string {
-	var head [maxLine]byte
-	n, err := unix.Pread(fd, head[:], 0)
+// kernel reads it; "" when there is none, or the file system does not answer.
+func shebang(g *guard, fd int) string {
+	line, err := withCopy(g, fd, func(own int) (string, error) {
+		var head [maxLine]byte
+		n, err := unix.Pread(own, head[:], 0)
+		return parseLine(head[:max(n, 0)]), err
+	}, func(string) {})
 	if err != nil {
 		return ""
 	}
-	return parseLine(head[:n])
+	return line
 }
 
 func parseLine(head []byte) string {

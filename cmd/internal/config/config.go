@@ -66,6 +66,18 @@ type Enforce struct {
 type Hold struct {
 	Deadline time.Duration
 	Then     string // allow or deny
+	// Programs is on which file systems the start of a program waits until it is
+	// known: "auto" is all local ones, but none where a cgroup is set; "off" none;
+	// else mount points, separated by commas.
+	Programs string
+}
+
+// MountPoints are those that Programs names.
+func (h Hold) MountPoints() []string {
+	if h.Programs == "auto" || h.Programs == "off" {
+		return nil
+	}
+	return strings.Split(h.Programs, ",")
 }
 
 // Retention bounds the database; 0 is no bound.
@@ -106,6 +118,6 @@ func Default() Config {
 		Hash:        Hash{MaxSize: 2 << 30, Deadline: 5 * time.Second, Entries: 16384},
 		Tier:        "auto", LogLevel: "info",
 		Rules: Rules{Dir: DefaultRules}, Notify: Notify{Desktop: true},
-		Enforce: Enforce{Mode: "audit", Fail: "auto", Backend: "auto", Hold: Hold{Deadline: 2 * time.Second, Then: "allow"}, ProtectSSH: true},
+		Enforce: Enforce{Mode: "audit", Fail: "auto", Backend: "auto", Hold: Hold{Deadline: 2 * time.Second, Then: "allow", Programs: "auto"}, ProtectSSH: true},
 	}
 }

@@ -63,6 +63,7 @@ var settings = []setting{
 	{"enforce.hold.then", func(c *Config, v string) error {
 		return setChoice(&c.Enforce.Hold.Then, v, []string{"allow", "deny"})
 	}},
+	{"enforce.hold.programs", func(c *Config, v string) error { return setDirs(&c.Enforce.Hold.Programs, v) }},
 	{"enforce.protect_ssh", func(c *Config, v string) error { return setBool(&c.Enforce.ProtectSSH, v) }},
 	{"log_level", func(c *Config, v string) error { return setChoice(&c.LogLevel, v, LogLevels()) }},
 }
@@ -99,6 +100,22 @@ func setDir(to *string, v string) error {
 		return fmt.Errorf("%q is no absolute path", v)
 	}
 	*to = filepath.Clean(v)
+	return nil
+}
+
+// setDirs takes mount points, or a word.
+func setDirs(to *string, v string) error {
+	if v == "auto" || v == "off" {
+		*to = v
+		return nil
+	}
+	dirs := strings.Split(v, ",")
+	for i := range dirs {
+		if err := setDir(&dirs[i], strings.TrimSpace(dirs[i])); err != nil {
+			return fmt.Errorf("%w, and not auto or off", err)
+		}
+	}
+	*to = strings.Join(dirs, ",")
 	return nil
 }
 
