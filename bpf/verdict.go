@@ -161,22 +161,6 @@ func (v *Verdicts) Close(leave bool) error {
 	return errors.Join(errs...)
 }
 
-// RemoveVerdicts detaches and frees what is pinned in a directory, whoever left
-// it there, and removes the directory. One that is not there is no error.
-func RemoveVerdicts(pins string) error {
-	entries, err := os.ReadDir(pins)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	} else if err != nil {
-		return fmt.Errorf("list pins: %w", err)
-	}
-	var errs []error
-	for _, e := range entries {
-		errs = append(errs, os.Remove(filepath.Join(pins, e.Name())))
-	}
-	return errors.Join(append(errs, os.Remove(pins))...)
-}
-
 // cgroup opens the directory to attach to, which the caller closes.
 func (v *Verdicts) cgroup() (*os.File, error) {
 	if v.cfg.Cgroup != "" {

@@ -129,7 +129,10 @@ func attachedTo(l link.Link, cgroup *os.File) bool {
 	return err == nil && info.Cgroup() != nil && info.Cgroup().CgroupId == st.Ino
 }
 
-func (v *Verdicts) pinOf(program string) string { return filepath.Join(v.cfg.Pins, "link_"+program) }
+func (v *Verdicts) pinOf(program string) string { return filepath.Join(v.cfg.Pins, linkPrefix+program) }
+
+// linkPrefix begins the name of a link's pin.
+const linkPrefix = "link_"
 
 // pin puts a link in the place of what was pinned there.
 func (v *Verdicts) pin(l link.Link, program string) error {

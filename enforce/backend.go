@@ -45,7 +45,8 @@ type Backend interface {
 	Status() Status
 	// Close ends the backend's goroutines and gives its descriptors back. With
 	// leave, pinned state stays, and from the missed heartbeat on the kernel does
-	// as the last Desired's FailClosed says; without, nothing stays.
+	// as the last Desired's FailClosed says, where that is open after HandOver
+	// (only who hands over leaves such a state); without, nothing stays.
 	Close(ctx context.Context, leave bool) error
 }
 
@@ -62,6 +63,9 @@ type Beater interface {
 const (
 	BeatEvery   = 500 * time.Millisecond
 	BeatTimeout = 3 * time.Second // without one the daemon counts as dead
+	// HandOver is how long a daemon that leaves for another has none: what fails
+	// open goes on to deny for so long.
+	HandOver = 30 * time.Second
 )
 
 // Subjects is told who lives, in order for any one process, whatever the mode.

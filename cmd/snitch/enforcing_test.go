@@ -12,6 +12,7 @@ import (
 
 	"snitch/bpf/bpftest"
 	"snitch/cmd/internal/control"
+	"snitch/enforce"
 	"snitch/monitor/event"
 	"snitch/monitor/store/query"
 	"snitch/monitor/store/schema"
@@ -159,4 +160,161 @@ func alertsOf(t *testing.T, state string) []event.Alert {
 		t.Fatal(err)
 	}
 	return list
+}
+
+// TestEnforceOnConfirmRestart is the way from audit to enforce: rolled back when
+// nobody confirms, kept over a restart and an exchange when somebody does.
+func TestEnforceOnConfirmRestart(t *testing.T) {
+	e := newEnforcing(t, "")
+	d := e.run()
+	p := startProbe(t, e.prog, e.group.Dir())
+	p.expect(0, "tcp", e.denied.address())
+	eventually(t, "audit says what it would have done", func() bool {
+		rows := records(t, d, e.denied.port())
+		return len(rows) == 1 && rows[0].Would == "deny" && rows[0].Action == "alert" && rows[0].Mode == "audit"
+	})
+
+	out := e.snitch("enforce", "on", "--yes", "--confirm", "8s", "--state", d.state)
+	if !strings.Contains(out, "ROLLED BACK in") {
+		t.Errorf("on: %s", out)
+	}
+	p.expect(syscall.EPERM, "tcp", e.denied.address())
+	eventually(t, "it is rolled back", func() bool { errno, _ := p.try("tcp", e.denied.address()); return errno == 0 })
+	if st := d.status(t); st.Enforce.Mode != "audit" || st.Enforce.Backend.Mode != "audit" {
+		t.Errorf("rolled back: %+v", st.Enforce)
+	}
+
+	e.snitch("enforce", "on", "--yes", "--confirm", "10m", "--state", d.state)
+	e.snitch("enforce", "confirm", "--state", d.state)
+	p.expect(syscall.EPERM, "tcp", e.denied.address())
+	d.signal(t, syscall.SIGTERM)
+	d.end(t)
+	p.expect(0, "tcp", e.denied.address()) // fail-open: a stop in order ends it
+	d = e.again(d)
+	p.expect(syscall.EPERM, "tcp", e.denied.address())
+
+	// Another takes over: not one attempt passes meanwhile.
+	came, failed := len(e.denied.came), 0
+	stop, ended := make(chan struct{}), make(chan int)
+	go func() {
+		for tried := 0; ; tried++ {
+			select {
+			case <-stop:
+				ended <- tried
+				return
+			default:
+				p.try("tcp", e.denied.address())
+				if errno, _ := p.try("tcp", e.open.address()); errno != 0 {
+					failed++
+				}
+			}
+		}
+	}()
+	d.signal(t, syscall.SIGUSR2)
+	d.end(t)
+	d = e.again(d)
+	close(stop)
+	if tried := <-ended; tried < 10 || failed > 0 || len(e.denied.came) != came {
+		t.Errorf("of %d attempts while one took over from the other %d passed that are denied, %d failed that are allowed", tried, len(e.denied.came)-came, failed)
+	}
+	p.expect(syscall.EPERM, "tcp", e.denied.address())
+	e.snitch("enforce", "off", "--state", d.state)
+	p.expect(0, "tcp", e.denied.address())
+	d.signal(t, syscall.SIGTERM)
+	d.end(t)
+	e.unpinned()
+}
+
+// kill ends a daemon as nobody can prevent.
+func (e *enforcing) kill(d *daemonProcess) {
+	e.t.Helper()
+	d.signal(e.t, syscall.SIGKILL)
+	_ = d.Wait() // killed
+}
+
+// TestKilledFailOpen: without a daemon everything passes, soon; panic leaves
+// nothing in the kernel, and a later daemon does not deny.
+func TestKilledFailOpen(t *testing.T) {
+	e := newEnforcing(t, "")
+	d := e.run("--mode", "enforce")
+	p := startProbe(t, e.prog, e.group.Dir())
+	p.expect(syscall.EPERM, "tcp", e.denied.address())
+	e.kill(d)
+	p.expect(0, "tcp", e.open.address())
+	eventually(t, "everything passes", func() bool { errno, _ := p.try("tcp", e.denied.address()); return errno == 0 })
+	if err := e.group.Unattached(); err == nil {
+		t.Error("what was pinned is gone: this test tells nothing about panic")
+	}
+	if out := e.snitch("enforce", "panic", "--state", d.state); !strings.Contains(out, "daemon   not running") || !strings.Contains(out, "removed  programs in cgroups") {
+		t.Errorf("panic: %s", out)
+	}
+	e.unpinned()
+	d = e.again(d, "--mode", "enforce")
+	p.expect(0, "tcp", e.denied.address())
+	d.signal(t, syscall.SIGTERM)
+	d.end(t)
+}
+
+// confineAll denies all that no rule allows.
+const confineAll = "confine:\n  - {id: all, process: any}\n"
+
+// TestKilledFailClosed: without a daemon the tables go on, and what they do not
+// know is refused; the next daemon takes over; a stop in order leaves it so.
+func TestKilledFailClosed(t *testing.T) {
+	e := newEnforcing(t, confineAll)
+	other := place(t)
+	d := e.run("--mode", "enforce")
+	p := startProbe(t, e.prog, e.group.Dir())
+	check := func(when string) {
+		t.Helper()
+		t.Log(when)
+		p.expect(0, "tcp", e.open.address())
+		p.expect(syscall.EPERM, "tcp", e.denied.address())
+	}
+	check("alive")
+	if st := d.status(t); !st.Enforce.FailClosed || !st.Enforce.Backend.FailClosed {
+		t.Errorf("everything is confined: %+v", st.Enforce)
+	}
+	e.kill(d)
+	check("just killed")
+	time.Sleep(enforce.BeatTimeout + time.Second)
+	check("dead")
+	q := startProbe(t, other, e.group.Dir())
+	q.expect(syscall.EPERM, "tcp", e.open.address()) // nobody lives who knows it
+	d = e.again(d, "--mode", "enforce")
+	check("taken over")
+	eventually(t, "the program that came meanwhile is judged by the rules", func() bool {
+		rows := records(t, d, e.open.port())
+		q.expect(syscall.EPERM, "tcp", e.open.address())
+		return slices.ContainsFunc(rows, func(r event.Record) bool { return r.Exe == other && r.Rule == "all" && r.Action == "deny" })
+	})
+	d.signal(t, syscall.SIGTERM)
+	d.end(t)
+	check("stopped in order")
+	d = e.again(d)
+	e.snitch("enforce", "off", "--state", d.state)
+	p.expect(0, "tcp", e.denied.address())
+	d.signal(t, syscall.SIGTERM)
+	d.end(t)
+	e.unpinned()
+}
+
+// TestPromoteDenies: a rule that only watched votes once it is promoted, by a
+// daemon that notices by itself.
+func TestPromoteDenies(t *testing.T) {
+	e := newEnforcing(t, "")
+	file := filepath.Join(e.rules, "b.yaml")
+	writeFile(t, file, fmt.Sprintf("version: 1\nrules:\n  - id: watched\n    action: deny\n    mode: audit\n    process: {exe: %s}\n    to: {port: 9, host: 127.0.0.9}\n", e.prog))
+	d := e.run("--mode", "enforce")
+	p := startProbe(t, e.prog, e.group.Dir())
+	p.expect(syscall.ECONNREFUSED, "tcp", "127.0.0.9:9")
+	eventually(t, "it is counted", func() bool {
+		rows := records(t, d, 9)
+		return len(rows) == 1 && rows[0].Rule == "elsewhere" && slices.Contains(rows[0].Matches, "watched")
+	})
+	e.snitch("enforce", "promote", "watched", "--most", "1", "--rules", e.rules, "--state", d.state)
+	eventually(t, "it is denied", func() bool { errno, _ := p.try("tcp", "127.0.0.9:9"); return errno == syscall.EPERM })
+	d.signal(t, syscall.SIGTERM)
+	d.end(t)
+	e.unpinned()
 }

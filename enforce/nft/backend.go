@@ -222,8 +222,11 @@ func (b *Backend) Close(_ context.Context, leave bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var err error
-	if !leave {
+	switch {
+	case !leave:
 		err = b.table.remove()
+	case b.layout != nil && !b.desired.FailClosed:
+		err = b.table.beat(enforce.HandOver)
 	}
 	if closing := b.table.close(); err == nil && closing != nil {
 		err = fmt.Errorf("close nftables: %w", closing)

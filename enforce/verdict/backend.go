@@ -270,7 +270,13 @@ func (b *Backend) unloadLocked(leave bool) error {
 func (b *Backend) Close(_ context.Context, leave bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.unloadLocked(leave && b.cfg.Pins != "")
+	leave = leave && b.cfg.Pins != ""
+	if leave && b.kernel != nil && !b.desired.FailClosed {
+		d := defaults(b.desired)
+		d.BeatLimit = enforce.HandOver
+		b.kernel.SetDefaults(d)
+	}
+	return b.unloadLocked(leave)
 }
 
 // Beat says that the daemon is well. It neither waits for a Set nor allocates.
