@@ -16,7 +16,7 @@ func TestParse(t *testing.T) {
 		Retention: Retention{Age: 90 * 24 * time.Hour, Size: 0}, FlowEntries: 1024, EveryExec: true, ReverseDNS: true,
 		Hash: Hash{MaxSize: 512 << 20, Deadline: time.Second, Entries: 100}, Cgroup: "/sys/fs/cgroup/x", Tier: "counters", LogLevel: "debug",
 		Rules: Rules{Dir: "/srv/rules", Test: true, Off: "a.b, c-1"}, Notify: Notify{Quiet: "22:00-07:00"},
-		Enforce: Enforce{Mode: "enforce", Fail: "closed", Backend: "nft", Hold: Hold{Deadline: 500 * time.Millisecond, Then: "deny"}}}
+		Enforce: Enforce{Mode: "enforce", Fail: "closed", Backend: "nft", Hold: Hold{Deadline: 500 * time.Millisecond, Then: "deny", Programs: "/mnt,/srv"}}}
 	for name, c := range map[string]struct {
 		in   string
 		want Config
@@ -40,7 +40,7 @@ tier: counters
 log_level: debug
 rules: {dir: /srv/rules, test: true, off: "a.b, c-1"}
 notify: {desktop: false, quiet: "22:00-07:00"}
-enforce: {mode: enforce, fail: closed, backend: nft, hold: {deadline: 500ms, then: deny}, protect_ssh: false}
+enforce: {mode: enforce, fail: closed, backend: nft, hold: {deadline: 500ms, then: deny, programs: "/mnt, /srv"}, protect_ssh: false}
 `, full},
 	} {
 		t.Run(name, func(t *testing.T) {
