@@ -13,18 +13,21 @@ KERNELS ?= 5.10 6.1 6.12 7
 FUZZTIME ?= 5s
 
 .DEFAULT_GOAL := help
-.PHONY: build generate generate-check fmt lint run test test-short test-race test-kernel differential fuzz e2e bench bench-policy package clean help
+.PHONY: build generate web generate-check fmt lint run test test-short test-race test-kernel differential fuzz e2e bench bench-policy package clean help
 
 build: ## build the static binary build/snitch
 	@mkdir -p $(BUILD)
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BUILD)/snitch ./cmd/snitch
 
-generate: ## compile the BPF programs and their Go bindings (pinned clang-19)
+generate: web ## compile the BPF programs and their Go bindings (pinned clang-19), bundle the web interface
 	@tools/setup.sh generate
 	$(GO) generate ./bpf/...
 
-generate-check: generate ## prove that the committed BPF objects are those of the sources
-	@git diff --exit-code -- bpf || { echo "generate-check: commit what 'make generate' made" >&2; exit 1; }
+web: ## bundle the web interface (no node needed)
+	$(GO) generate ./cmd/internal/web/ui
+
+generate-check: generate ## prove that the committed BPF objects and bundle are those of the sources
+	@git diff --exit-code -- bpf cmd/internal/web/ui/dist || { echo "generate-check: commit what 'make generate' made" >&2; exit 1; }
 
 fmt: ## format Go and BPF C
 	gofmt -l -w $$(git ls-files '*.go')

@@ -1,0 +1,162 @@
+// The frame around the pages: where one is, the range, the keys.
+
+import { type ComponentType, render } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { Tick, useData } from "./lib/data";
+import { count } from "./lib/format";
+import { go, here, onLink, onMove, type Place, PlaceContext, to } from "./lib/route";
+import type { Alerts } from "./lib/types";
+import { AlertsPage } from "./pages/alerts";
+import { ExplorePage } from "./pages/explore";
+import { HealthPage } from "./pages/health";
+import { LivePage } from "./pages/live";
+import { OverviewPage } from "./pages/overview";
+import { PolicyPage } from "./pages/policy";
+import { Button, Toasts } from "./parts/bits";
+import { Help } from "./parts/help";
+import { Icon, type IconName, Mark } from "./parts/icons";
+import { isFixed, RangePicker, step } from "./parts/range";
+import { choose, chosen, ThemeContext, useTheme } from "./parts/theme";
+
+interface Room {
+  path: string;
+  name: string;
+  icon: IconName;
+  key: string;
+  page: ComponentType;
+  ranged: boolean;
+}
+
+export const rooms: readonly Room[] = [
+  { path: "/", name: "Overview", icon: "overview", key: "o", page: OverviewPage, ranged: true },
+  { path: "/explore", name: "Explore", icon: "explore", key: "e", page: ExplorePage, ranged: true },
+  { path: "/live", name: "Live", icon: "live", key: "l", page: LivePage, ranged: false },
+  { path: "/alerts", name: "Alerts", icon: "alerts", key: "a", page: AlertsPage, ranged: false },
+  { path: "/policy", name: "Policy", icon: "policy", key: "p", page: PolicyPage, ranged: true },
+  { path: "/health", name: "Health", icon: "health", key: "h", page: HealthPage, ranged: true },
+];
+
+const intervals = [["0", "Off"], ["5", "5 s"], ["30", "30 s"], ["300", "5 min"]] as const;
+
+function usePlaceNow(): Place {
+  const [place, set] = useState(here());
+  useEffect(() => onMove(() => set(here())), []);
+  return place;
+}
+
+/** useTick counts up in an interval, while the page is seen and its range goes on. */
+function useTick(every: number, fixed: boolean): [number, () => void] {
+  const [tick, set] = useState(0);
+  useEffect(() => {
+    if (every === 0 || fixed) return;
+    const t = setInterval(() => { if (!document.hidden) set((n) => n + 1); }, every * 1000);
+    return () => clearInterval(t);
+  }, [every, fixed]);
+  return [tick, () => set((n) => n + 1)];
+}
+
+const typing = (e: KeyboardEvent): boolean => {
+  const el = e.target as HTMLElement;
+  return el.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(el.tagName);
+};
+
+/** useKeys are the keys that work everywhere. */
+function useKeys(place: Place, help: () => void, refresh: () => void): void {
+  useEffect(() => {
+    let leader = 0;
+    const f = (e: KeyboardEvent): void => {
+      if (e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || typing(e) || document.querySelector("dialog[open]")) return;
+      const room = Date.now() - leader < 1500 ? rooms.find((r) => r.key === e.key) : undefined;
+      leader = 0;
+      if (room) go(to(place, room.path));
+      else if (e.key === "g") leader = Date.now();
+      else if (e.key === "?") help();
+      else if (e.key === "/") document.getElementById("find") ? document.getElementById("find")!.focus() : go(to(place, "/explore"));
+      else if (e.key === "[" || e.key === "]") step(place, e.key === "]");
+      else if (e.key === "r") refresh();
+      else if (e.key === "p" && place.path === "/live") document.querySelector<HTMLElement>("[aria-keyshortcuts=p]")?.click();
+      else return;
+      e.preventDefault();
+    };
+    addEventListener("keydown", f);
+    return () => removeEventListener("keydown", f);
+  }, [place]);
+}
+
+function App() {
+  const place = usePlaceNow();
+  const theme = useTheme();
+  const [every, setEvery] = useState(Number(localStorage.getItem("refresh") ?? "30"));
+  const [tick, refresh] = useTick(every, isFixed(place));
+  const [help, setHelp] = useState(false);
+  useKeys(place, () => setHelp(true), refresh);
+  const room = rooms.find((r) => r.path === place.path) ?? rooms[0]!;
+  useEffect(() => { document.title = `${room.name} · snitch`; }, [room]);
+  useEffect(() => {
+    addEventListener("click", onLink);
+    return () => removeEventListener("click", onLink);
+  }, []);
+  return (
+    <PlaceContext.Provider value={place}><ThemeContext.Provider value={theme}><Tick.Provider value={tick}>
+      <a class="skip" href="#main">Skip to the content</a>
+      <div class="frame">
+        <Rail place={place} room={room} onHelp={() => setHelp(true)} />
+        <div class="page">
+          <header class="bar">
+            <h1>{room.name}</h1>
+            <div class="bar-tools">
+              {room.ranged && <RangePicker />}
+              <div class="refresh">
+                <Button icon="refresh" label="Refresh" keys="r" bare onClick={refresh} />
+                <label><span class="sr">Refresh by itself</span><select value={String(every)} onChange={(e) => { localStorage.setItem("refresh", e.currentTarget.value); setEvery(Number(e.currentTarget.value)); }}>{intervals.map(([v, t]) => <option value={v} key={v}>{t}</option>)}</select></label>
+              </div>
+            </div>
+          </header>
+          <main id="main" tabIndex={-1}><room.page key={room.path} /></main>
+        </div>
+      </div>
+      <Toasts />
+      {help && <Help onClose={() => setHelp(false)} />}
+    </Tick.Provider></ThemeContext.Provider></PlaceContext.Provider>
+  );
+}
+
+function Rail({ place, room, onHelp }: { place: Place; room: Room; onHelp: () => void }) {
+  const alerts = useData<Alerts>("/api/alerts?state=new&limit=1");
+  useEffect(() => {
+    addEventListener("snitch-alerts", alerts.again);
+    return () => removeEventListener("snitch-alerts", alerts.again);
+  }, []);
+  const fresh = alerts.value?.sums.new ?? 0;
+  return (
+    <nav class="rail" aria-label="Pages">
+      <a class="brand" href={to(place, "/")} aria-label="snitch, overview"><Mark /><span>snitch</span></a>
+      <ul>
+        {rooms.map((r) => (
+          <li key={r.path}>
+            <a href={to(place, r.path)} aria-current={r === room ? "page" : undefined} title={`${r.name} (g ${r.key})`}>
+              <Icon name={r.icon} /><span class="rail-name">{r.name}</span>
+              {r.path === "/alerts" && fresh > 0 && <span class="badge" aria-label={`${fresh} new`}>{count(fresh)}</span>}
+            </a>
+          </li>
+        ))}
+      </ul>
+      <div class="rail-foot">
+        <ThemeButton />
+        <Button icon="help" label="Help" keys="?" bare kind="quiet" onClick={onHelp} />
+        {document.documentElement.dataset["peer"] === undefined && <Button icon="out" label="Sign out" bare kind="quiet" onClick={() => { void fetch("/api/signout", { method: "POST" }).then(() => location.assign("/")); }} />}
+      </div>
+    </nav>
+  );
+}
+
+function ThemeButton() {
+  useTheme();
+  const [now, set] = useState(chosen());
+  const next = { auto: "light", light: "dark", dark: "auto" } as const;
+  const words = { auto: "Colours as the system has them", light: "Light colours", dark: "Dark colours" } as const;
+  const icons = { auto: "auto", light: "sun", dark: "moon" } as const;
+  return <Button icon={icons[now]} label={`${words[now]}; change`} bare kind="quiet" onClick={() => { choose(next[now]); set(next[now]); }} />;
+}
+
+render(<App />, document.getElementById("app")!);
