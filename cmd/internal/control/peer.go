@@ -66,3 +66,9 @@ func (a Access) allows(p peer) bool {
 	}
 	return a.Group >= 0 && (p.gid == uint32(a.Group) || slices.Contains(p.groups, uint32(a.Group)))
 }
+
+// Admits reports whether the peer of conn, a unix socket, may ask.
+func (a Access) Admits(conn net.Conn) bool {
+	p, err := peerOf(conn)
+	return err == nil && a.allows(p)
+}
