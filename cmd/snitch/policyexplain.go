@@ -105,23 +105,32 @@ func explainFacts(ctx context.Context, io stdio, f *rule.Facts, now time.Time, s
 		}
 		set = p.Set
 	}
-	opa, err := suite.NewOPA(ctx, set)
+	e, err := explanation(ctx, f, now, set)
 	if err != nil {
-		return fmt.Errorf("compile rules: %w", err)
-	}
-	votes, err := opa.Votes(ctx, f, now)
-	if err != nil {
-		return fmt.Errorf("decide: %w", err)
-	}
-	said := set.Combine(votes, now)
-	e := explain.Explain(native.Compile(set), f, now, votes.Custom...)
-	if e.Action != said.Action.String() || e.Rule != said.Rule {
-		return fmt.Errorf("OPA says %s by %q, the explanation %s by %q: please report this", said.Action, said.Rule, e.Action, e.Rule)
+		return err
 	}
 	if asJSON {
 		return printJSON(io.out, e)
 	}
 	return write(io.out, e.Text())
+}
+
+// explanation is why a set decides about facts as it does, checked against OPA.
+func explanation(ctx context.Context, f *rule.Facts, now time.Time, set *rule.Set) (*explain.Explanation, error) {
+	opa, err := suite.NewOPA(ctx, set)
+	if err != nil {
+		return nil, fmt.Errorf("compile rules: %w", err)
+	}
+	votes, err := opa.Votes(ctx, f, now)
+	if err != nil {
+		return nil, fmt.Errorf("decide: %w", err)
+	}
+	said := set.Combine(votes, now)
+	e := explain.Explain(native.Compile(set), f, now, votes.Custom...)
+	if e.Action != said.Action.String() || e.Rule != said.Rule {
+		return nil, fmt.Errorf("OPA says %s by %q, the explanation %s by %q: please report this", said.Action, said.Rule, e.Action, e.Rule)
+	}
+	return e, nil
 }
 
 // facts are those that flags, a line of the log or the record name; the record

@@ -126,6 +126,11 @@ func (s *recordedRows) ruleSet(ctx context.Context, kept query.RuleSet) (*rule.S
 	if err != nil {
 		return nil, err
 	}
+	return ruleSetOf(files, kept.Revision)
+}
+
+// ruleSetOf makes the rule set of files as the daemon did.
+func ruleSetOf(files []query.RuleFile, revision string) (_ *rule.Set, err error) {
 	var snapshot bundle.Snapshot
 	var off []string
 	var protected *enforce.Protected // nil: nothing was added
@@ -146,7 +151,7 @@ func (s *recordedRows) ruleSet(ctx context.Context, kept query.RuleSet) (*rule.S
 	if err != nil {
 		return nil, err
 	}
-	loaded, err := rule.Load(fsys, rule.Options{Revision: kept.Revision})
+	loaded, err := rule.Load(fsys, rule.Options{Revision: revision})
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +161,9 @@ func (s *recordedRows) ruleSet(ctx context.Context, kept query.RuleSet) (*rule.S
 			return nil, err
 		}
 	}
-	set.Revision = kept.Revision // which says already what it lacks
+	if revision != "" {
+		set.Revision = revision // which says already what it lacks
+	}
 	return set, nil
 }
 
