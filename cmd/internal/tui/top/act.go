@@ -26,6 +26,14 @@ func Keys() ui.KeyMap {
 	}, ui.MoveKeys()...)
 }
 
+// Keys is what keys do at the moment.
+func (m *Model) Keys() ui.KeyMap {
+	if m.detail != nil {
+		return ui.DetailKeys()
+	}
+	return Keys()
+}
+
 func (m *Model) act(action string) tea.Cmd {
 	switch action {
 	case "next":

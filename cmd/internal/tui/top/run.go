@@ -80,12 +80,11 @@ func (a *App) key(k tea.KeyPressMsg) (tea.Cmd, bool) {
 
 // View implements tea.Model.
 func (a *App) View() tea.View {
-	keys := append(Keys(), appKeys()...)
 	var lines []string
 	if a.help {
-		lines = ui.HelpPage(a.theme, keys, "snitch top", a.width, a.height, &a.scroll)
+		lines = ui.HelpPage(a.theme, append(Keys(), appKeys()...), "snitch top", a.width, a.height, &a.scroll)
 	} else {
-		lines = append(a.model.Lines(a.theme, a.width, a.height-1), keys.Hints(a.theme, a.width))
+		lines = append(a.model.Lines(a.theme, a.width, a.height-1), ui.Hints(a.theme, a.width, a.model.Keys(), appKeys()))
 	}
 	v := ui.Screen(a.theme, a.width, a.height, lines)
 	v.WindowTitle = "snitch top"

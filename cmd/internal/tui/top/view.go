@@ -175,7 +175,7 @@ func (m *Model) Lines(t *ui.Theme, width, height int) []string {
 	case m.detail != nil:
 		lines = append(lines, m.detail.Lines(t, width, room)...)
 	case len(m.rows) == 0:
-		lines = append(lines, m.empty(t, width, room)...)
+		lines = append(lines, ui.Message(t, width, room, m.empty())...)
 	default:
 		lines = append(lines, m.table.Lines(t, width, room)...)
 	}
@@ -235,23 +235,14 @@ func (m *Model) bottom(t *ui.Theme, width int) []string {
 }
 
 // empty says why there is nothing.
-func (m *Model) empty(t *ui.Theme, width, height int) []string {
-	why := "nothing talks yet; what does appears here"
+func (m *Model) empty() string {
 	switch {
 	case m.state.Problem != "":
-		why = m.state.Problem
+		return m.state.Problem
 	case len(m.stack.Texts()) > 0:
-		why = "nothing passes the filters; ⌫ takes the last one off"
+		return "nothing passes the filters; ⌫ takes the last one off"
 	case m.ask.View == Listening:
-		why = "no program is known to listen"
+		return "no program is known to listen"
 	}
-	lines := make([]string, 0, height)
-	for len(lines) < height {
-		span := ui.Span{}
-		if len(lines) == min(2, height-1) {
-			span = ui.Span{Text: "  " + why, Tone: ui.Dim}
-		}
-		lines = append(lines, t.Line(width, span))
-	}
-	return lines
+	return "nothing talks yet; what does appears here"
 }

@@ -53,11 +53,7 @@ func Fit(s string, width int, right, tail bool) string {
 	}
 	n := Width(s)
 	if n > width {
-		if tail {
-			s = ansi.TruncateLeftWc(s, n-width+1, "…")
-		} else {
-			s = ansi.TruncateWc(s, width, "…")
-		}
+		s = cut(s, n, width, tail)
 		n = Width(s)
 	}
 	pad := strings.Repeat(" ", max(0, width-n))
@@ -65,6 +61,18 @@ func Fit(s string, width int, right, tail bool) string {
 		return pad + s
 	}
 	return s + pad
+}
+
+// cut shortens s of n cells to width or, where a wide character is cut, fewer.
+func cut(s string, n, width int, tail bool) string {
+	if !tail {
+		return ansi.TruncateWc(s, width, "…")
+	}
+	short := ansi.TruncateLeftWc(s, n-width+1, "…")
+	if Width(short) > width {
+		short = ansi.TruncateLeftWc(s, n-width+2, "…")
+	}
+	return short
 }
 
 func isASCII(s string) bool {

@@ -45,6 +45,15 @@ func (d *Detail) Key(key string) bool {
 	return true
 }
 
+// DetailKeys are the bindings of Key, for help.
+func DetailKeys() KeyMap {
+	return KeyMap{
+		{Action: "back", Keys: []string{"esc", "backspace", "enter"}, Help: "back", Hint: "back"},
+		{Keys: []string{"down", "up", "j k"}, Help: "scroll", Hint: "scroll"},
+		{Keys: []string{"pgdown", "pgup"}, Help: "a page"},
+	}
+}
+
 // nameWidth is that of the names of facts.
 const nameWidth = 12
 
@@ -183,4 +192,21 @@ func processFacts(heading string, a *event.Ancestor) []Fact {
 	}
 	add("package", a.Package)
 	return out
+}
+
+// VerdictMark is a decision in a sign and a word.
+func VerdictMark(action, would string) string {
+	switch {
+	case action == "deny":
+		return "✗ deny"
+	case would == "deny":
+		return "✗ would deny"
+	case action == "alert":
+		return "! alert"
+	case action == "undecided":
+		return "? undecided"
+	case action == "allow":
+		return "✓ allow"
+	}
+	return "· " + action
 }

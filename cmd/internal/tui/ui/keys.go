@@ -50,6 +50,10 @@ func keyName(k string) string {
 		return "⏎"
 	case "backspace":
 		return "⌫"
+	case "tab":
+		return "⇥"
+	case "shift+tab":
+		return "⇧⇥"
 	case "pgup":
 		return "PgUp"
 	case "pgdown":
@@ -58,10 +62,15 @@ func keyName(k string) string {
 	return k
 }
 
-// Hints is the bottom line: the keys that matter most.
-func (m KeyMap) Hints(t *Theme, width int) string {
-	var spans []Span
-	used := 0
+// Hints is the bottom line: the keys that matter most at the left, as many as
+// there is room for beside those that are always there.
+func Hints(t *Theme, width int, keys, always KeyMap) string {
+	right, used := hints(always, width/2)
+	left, _ := hints(keys, width-used)
+	return t.Split(width, left, right)
+}
+
+func hints(m KeyMap, width int) (spans []Span, used int) {
 	for i := range m {
 		b := &m[i]
 		if b.Hint == "" {
@@ -70,12 +79,12 @@ func (m KeyMap) Hints(t *Theme, width int) string {
 		key, word := keyName(b.Keys[0]), " "+b.Hint
 		n := Width(key) + Width(word) + 2
 		if used+n > width {
-			break
+			continue
 		}
 		used += n
 		spans = append(spans, Span{Text: " " + key, Tone: Accent}, Span{Text: word, Tone: Dim}, Span{Text: " "})
 	}
-	return t.Line(width, spans...)
+	return spans, used
 }
 
 // Help lists all bindings, in as many columns as fit, at most height lines from

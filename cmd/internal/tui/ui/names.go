@@ -10,13 +10,7 @@ import (
 
 // Program is the name of what runs.
 func Program(r *event.Record) string {
-	name := "?"
-	switch {
-	case r.Exe != "":
-		name = path.Base(r.Exe)
-	case r.Name != "":
-		name = "[" + r.Name + "]"
-	}
+	name := Short(r.Exe, r.Name)
 	if r.Exe != "" && (r.ExeKind == "deleted" || r.ExeKind == "memfd") {
 		name += " (" + r.ExeKind + ")"
 	}
@@ -24,6 +18,17 @@ func Program(r *event.Record) string {
 		name += " " + path.Base(r.Script)
 	}
 	return name
+}
+
+// Short is the name of a program whose path may not be known.
+func Short(exe, name string) string {
+	switch {
+	case exe != "":
+		return path.Base(exe)
+	case name != "":
+		return "[" + name + "]"
+	}
+	return "?"
 }
 
 // User is who runs it.

@@ -73,3 +73,20 @@ func Resample(values []uint64, n int) []uint64 {
 	}
 	return out
 }
+
+var eighths = []rune(" ▏▎▍▌▋▊▉█")
+
+// Bar draws a part of one (0 to 1) in width cells, to an eighth of a cell; what
+// is more than nothing is seen.
+func Bar(part float64, width int) string {
+	steps := width * 8
+	n := min(steps, max(0, int(part*float64(steps)+0.5)))
+	if part > 0 && n == 0 {
+		n = 1
+	}
+	out := make([]rune, width)
+	for i := range out {
+		out[i] = eighths[min(8, max(0, n-8*i))]
+	}
+	return string(out)
+}

@@ -105,7 +105,7 @@ func (t *Theme) Split(width int, left, right []Span) string {
 		}
 		n += right[i].Width
 	}
-	if n+1 >= width {
+	if n >= width {
 		return t.Line(width, left...)
 	}
 	return t.Line(width-n, left...) + t.Line(n, right...)
