@@ -229,10 +229,7 @@ func runAlertState(ctx context.Context, io stdio, opts AlertsOptions, args []str
 		}
 		ids[i] = id
 	}
-	err := control.NewClient(opts.State).SetAlerts(ctx, ids, state)
-	if errors.Is(err, control.ErrNotRunning) {
-		err = store.SetAlerts(ctx, opts.State, ids, state)
-	}
+	err := setAlerts(ctx, opts.State, ids, state)
 	switch {
 	case errors.Is(err, control.ErrForbidden), errors.Is(err, fs.ErrPermission):
 		return errorWithHint(err, "run it with sudo, or join group snitch")

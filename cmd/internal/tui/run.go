@@ -13,6 +13,7 @@ import (
 	"github.com/charmbracelet/colorprofile"
 	"golang.org/x/sys/unix"
 
+	"snitch/cmd/internal/tui/browse"
 	"snitch/cmd/internal/tui/top"
 )
 
@@ -35,6 +36,13 @@ func Top(ctx context.Context, term Terminal, src top.Source) error {
 	defer cancel()
 	group.Go(func() { top.Follow(ctx, src, c) })
 	return show(ctx, term, top.NewApp(c))
+}
+
+// Browse shows the history until the person quits or ctx ends.
+func Browse(ctx context.Context, term Terminal, deps browse.Deps) error {
+	app := browse.New(ctx, deps)
+	defer app.Close()
+	return show(ctx, term, app)
 }
 
 // show runs a model on the terminal.
