@@ -130,11 +130,14 @@ func putError(what string, err error) error {
 	return fmt.Errorf("put %s: %w", what, err)
 }
 
-// NextGeneration is the number that Stage will give.
+// NextGeneration is the number that Stage will give: in the slot that is not in
+// use, and never one that was given before, also to tables that were not flipped
+// to, for programs remember what the tables of a number said.
 func (v *Verdicts) NextGeneration() uint32 {
-	next := v.Generation() + 1
-	if next == 0 { // means none
-		next = 2
+	used := v.Generation()
+	next := max(used, v.staged) + 1
+	if next&1 == used&1 {
+		next++
 	}
 	return next
 }
@@ -163,6 +166,7 @@ func (v *Verdicts) Stage(t *VerdictTables, kernelClass uint32) (generation uint3
 		return 0, err
 	}
 	atomic.StoreUint32(&v.page.KernelClass[slot], kernelClass)
+	v.staged = generation
 	return generation, nil
 }
 

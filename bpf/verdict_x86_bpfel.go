@@ -71,6 +71,21 @@ type verdictVerdictAddressKey struct {
 	Addr [16]uint8
 }
 
+type verdictVerdictCached struct {
+	_       structs.HostLayout
+	To      [2]uint64
+	Who     uint64
+	What    uint64
+	Turn    uint32
+	Writers uint32
+	Group   uint32
+	Uses    uint32
+	Rule    uint32
+	Place   uint16
+	Verdict uint8
+	Pad     uint8
+}
+
 type verdictVerdictControl struct {
 	_           structs.HostLayout
 	Beat        uint64
@@ -301,6 +316,7 @@ type verdictVerdictSubject struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	verdictMapAddresses        = "addresses"
+	verdictMapCache            = "cache"
 	verdictMapControls         = "controls"
 	verdictMapCounts           = "counts"
 	verdictMapDecisions        = "decisions"
@@ -421,6 +437,7 @@ type verdictProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type verdictMapSpecs struct {
 	Addresses *ebpf.MapSpec `ebpf:"addresses"`
+	Cache     *ebpf.MapSpec `ebpf:"cache"`
 	Controls  *ebpf.MapSpec `ebpf:"controls"`
 	Counts    *ebpf.MapSpec `ebpf:"counts"`
 	Decisions *ebpf.MapSpec `ebpf:"decisions"`
@@ -485,6 +502,7 @@ func (o *verdictObjects) Close() error {
 // It can be passed to loadVerdictObjects or ebpf.CollectionSpec.LoadAndAssign.
 type verdictMaps struct {
 	Addresses *ebpf.Map `ebpf:"addresses"`
+	Cache     *ebpf.Map `ebpf:"cache"`
 	Controls  *ebpf.Map `ebpf:"controls"`
 	Counts    *ebpf.Map `ebpf:"counts"`
 	Decisions *ebpf.Map `ebpf:"decisions"`
@@ -503,6 +521,7 @@ type verdictMaps struct {
 func (m *verdictMaps) Close() error {
 	return _VerdictClose(
 		m.Addresses,
+		m.Cache,
 		m.Controls,
 		m.Counts,
 		m.Decisions,

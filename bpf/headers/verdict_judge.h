@@ -6,6 +6,17 @@
 #ifndef SNITCH_VERDICT_JUDGE_H
 #define SNITCH_VERDICT_JUDGE_H
 
+static __always_inline bool has_ports(__u32 proto)
+{
+	return proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_UDPLITE ||
+	       proto == IPPROTO_SCTP;
+}
+
+static __always_inline bool is_datagram(__u32 proto)
+{
+	return proto == IPPROTO_UDP || proto == IPPROTO_UDPLITE;
+}
+
 static __always_inline bool enforcing(const struct verdict_control *ctl)
 {
 	return ctl && ctl->mode == VERDICT_ENFORCE && ctl->generation;
@@ -70,9 +81,12 @@ static __noinline int judge(struct query *q)
 	return 0;
 }
 
-/* The source is not known yet and matters: the packet is judged, not the call. */
+/* The source matters and is not known yet, or may be another in each datagram:
+ * the packet is judged, not the call. */
 static __always_inline bool wants_source(const struct query *q)
 {
+	if (is_datagram(q->proto))
+		return q->uses & ~(1 << DIMENSION_TO_ADDRESS);
 	return (q->uses & 1 << DIMENSION_FROM_ADDRESS && !(q->has & HAS_FROM)) ||
 	       (q->uses & 1 << DIMENSION_FROM_PORT && !(q->has & HAS_FROM_PORT));
 }
@@ -266,17 +280,6 @@ static __always_inline bool fresh(const struct judged *j, __u32 generation)
 {
 	return j->verdict == VERDICT_ALLOW && j->generation == generation &&
 	       (!j->until || bpf_ktime_get_boot_ns() < j->until);
-}
-
-static __always_inline bool has_ports(__u32 proto)
-{
-	return proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_UDPLITE ||
-	       proto == IPPROTO_SCTP;
-}
-
-static __always_inline bool is_datagram(__u32 proto)
-{
-	return proto == IPPROTO_UDP || proto == IPPROTO_UDPLITE;
 }
 
 #endif

@@ -68,7 +68,8 @@ static __always_inline void find_places(__u32 slot, struct query *q)
 				 q->has & HAS_FROM_PORT ? source_cell(slot, q->from_port) : 0);
 }
 
-static __always_inline void find_entry(__u32 slot, struct query *q)
+/* Whether there is an entry that never expires. */
+static __always_inline bool find_entry(__u32 slot, struct query *q)
 {
 	struct verdict_row_key key = {.bits = ROW_BITS};
 	void *map = bpf_map_lookup_elem(&rows, &slot);
@@ -85,12 +86,13 @@ static __always_inline void find_entry(__u32 slot, struct query *q)
 	}
 	entry = map ? bpf_map_lookup_elem(map, &key) : NULL;
 	if (!entry)
-		return;
+		return false;
 	q->rule = entry->rule;
 	if (entry->until && bpf_ktime_get_boot_ns() >= entry->until)
-		return;
+		return false;
 	q->verdict = entry->verdict;
 	q->until = entry->until;
+	return !entry->until;
 }
 
 /* Answers for q->class under q->generation. */
@@ -98,6 +100,8 @@ static __noinline int look_up(struct query *q)
 {
 	__u32 slot = q->generation & 1;
 
+	if (q->class && cache_find(q))
+		return 0;
 	q->verdict = blur(VERDICT_ASK);
 	q->group = blur(NO_GROUP);
 	q->uses = blur(0);
@@ -108,7 +112,8 @@ static __noinline int look_up(struct query *q)
 	q->place[2] = blur(0);
 	if (q->class && find_group(slot, q)) {
 		find_places(slot, q);
-		find_entry(slot, q);
+		if (find_entry(slot, q) && !(q->uses & ~(1 << DIMENSION_TO_ADDRESS)))
+			cache_put(q);
 	}
 	return 0;
 }

@@ -135,6 +135,17 @@ struct {
 	__type(value, struct verdict_sock);
 } sockets SEC(".maps");
 
+#define CACHE_BITS 9
+
+/* By a hash of the question. Written by programs, never full: the next one that
+ * falls on an entry takes it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1 << CACHE_BITS);
+	__type(key, __u32);
+	__type(value, struct verdict_cached);
+} cache SEC(".maps");
+
 /* struct verdict_event. Full: COUNT_RING_FULL, and what was asked is asked again
  * by the next packet or attempt. */
 struct {

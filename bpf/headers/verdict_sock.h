@@ -67,4 +67,19 @@ struct query {
 
 #define NO_GROUP 0xffffffff
 
+/* An answer of the tables that needs no `from` and does not expire. */
+struct verdict_cached {
+	__u64 to[2];
+	__u64 who;     /* generation and class */
+	__u64 what;    /* port, what is known of it, protocol, direction */
+	__u32 turn;    /* odd while it is being written */
+	__u32 writers; /* only one that is alone writes */
+	__u32 group;
+	__u32 uses;
+	__u32 rule;
+	__u16 place;
+	__u8 verdict;
+	__u8 pad;
+};
+
 #endif
