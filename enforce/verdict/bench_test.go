@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -24,7 +25,7 @@ func nets(n int) *rule.Set {
 }
 
 // BenchmarkKernelLookUp is one look-up in the kernel, by how many networks the
-// rules name.
+// rules name: the quickest of many thousands, which no other program disturbed.
 func BenchmarkKernelLookUp(b *testing.B) {
 	for _, n := range []int{1, 10_000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -37,14 +38,16 @@ func BenchmarkKernelLookUp(b *testing.B) {
 			}
 			q := query(g, class, 6, table.Tuple{Direction: event.Out, Proto: "tcp",
 				To: table.Peer{Addr: netip.AddrFrom4([4]byte{11, byte(n / 2 >> 8), byte(n / 2), 7}), Port: 443, HasPort: true}})
-			var took time.Duration
+			var runs []time.Duration
 			for b.Loop() {
 				answer := q
-				if took, err = v.Probe(&answer, 100_000); err != nil {
+				took, err := v.Probe(&answer, 1000)
+				if err != nil {
 					b.Fatal(err)
 				}
+				runs = append(runs, took)
 			}
-			b.ReportMetric(float64(took.Nanoseconds()), "ns/look-up")
+			b.ReportMetric(float64(slices.Min(runs).Nanoseconds()), "ns/look-up")
 		})
 	}
 }
