@@ -115,6 +115,7 @@ func (d *daemon) catchUp(ctx context.Context) {
 // complete fills what rules may ask of an attempt that waits.
 func (d *daemon) complete(c *event.Connection) {
 	d.monitor.Complete(c)
+	d.place(c)
 	c.Novelty = d.store.Foresee(c)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"snitch/cmd/internal/broker"
 	"snitch/monitor/dns"
@@ -32,6 +33,8 @@ func runHidden(args []string, stderr io.Writer) (code int, done bool) {
 	case wordHelper:
 		err = broker.RunHelper(context.Background(), args[1:], map[broker.Kind]broker.Work{
 			broker.ReverseDNS: dns.ReverseHelper, broker.Notify: notify.Helper, broker.CustomRules: custom.Work})
+	case wordFetch:
+		return runFetch(args[1:], os.Stdout, stderr), true
 	default:
 		return 0, false
 	}

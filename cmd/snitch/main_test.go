@@ -45,14 +45,15 @@ func TestStories(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"seed":       seed,
-			"waitrun":    waitRun,
-			"waitlive":   waitLive,
-			"waitlog":    waitLog,
-			"waitcount":  waitCount,
-			"waitpolicy": waitPolicy,
-			"waitalert":  waitAlert,
-			"hostile":    hostile,
+			"seed":        seed,
+			"serveplaces": servePlaces,
+			"waitrun":     waitRun,
+			"waitlive":    waitLive,
+			"waitlog":     waitLog,
+			"waitcount":   waitCount,
+			"waitpolicy":  waitPolicy,
+			"waitalert":   waitAlert,
+			"hostile":     hostile,
 		},
 		Setup: func(env *testscript.Env) error {
 			// Daemons that are to see exact traffic watch a cgroup of their own: the

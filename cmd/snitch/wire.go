@@ -24,6 +24,7 @@ import (
 	"snitch/monitor/digest"
 	"snitch/monitor/dns"
 	"snitch/monitor/event"
+	"snitch/monitor/geoip"
 	"snitch/monitor/notify"
 	"snitch/monitor/owner"
 	"snitch/monitor/process"
@@ -49,6 +50,7 @@ type daemon struct {
 	names    *dns.Names
 	notifier *notify.Notifier // nil: off
 	store    *store.Store
+	places   *geoip.DB
 	engine   *policy.Engine
 	causes   *causes
 	manager  *policy.Manager
@@ -77,7 +79,7 @@ func assemble(ctx context.Context, cfg config.Config, flag event.Mode, state *st
 			d = nil
 		}
 	}()
-	for _, open := range []func(context.Context) error{d.openBroker, d.openNotifier, d.openKernel, d.seal, d.openStore, d.openEngine, d.openEnforce, d.openPolicy, d.openFacts, d.openControl, d.endEnforce} {
+	for _, open := range []func(context.Context) error{d.openBroker, d.openNotifier, d.openKernel, d.seal, d.openStore, d.openPlaces, d.openEngine, d.openEnforce, d.openPolicy, d.openFacts, d.openControl, d.endEnforce} {
 		if err := open(ctx); err != nil {
 			return d, err
 		}
@@ -187,6 +189,7 @@ func (d *daemon) openControl(context.Context) error {
 func (d *daemon) publish(b monitor.Batch) {
 	for i := range b.Connections {
 		b.Connections[i].User = d.users.name(b.Connections[i].UID)
+		d.place(&b.Connections[i])
 	}
 	byAge := func(x, y event.Connection) int { return x.Opened.Compare(y.Opened) }
 	slices.SortFunc(b.Connections, byAge) // what is new is what came first
@@ -210,6 +213,7 @@ func (d *daemon) run(ctx context.Context, ready func()) error {
 	g.Go(func() error { return d.hasher.Run(rest) })
 	g.Go(func() error { return d.names.Run(rest) })
 	g.Go(func() error { return d.owner.Run(rest) })
+	g.Go(func() error { return d.refreshPlaces(rest) })
 	g.Go(func() error { return d.store.Run(rest) })
 	g.Go(func() error { return d.manager.Run(rest) })
 	if d.notifier != nil {

@@ -105,8 +105,12 @@ func save(dir string, kind Kind, r io.Reader) (path string, err error) {
 // uncompressed reads through gzip if that is what r is.
 func uncompressed(r io.Reader) (io.Reader, error) {
 	b := bufio.NewReader(r)
-	if magic, err := b.Peek(2); err != nil || magic[0] != 0x1f || magic[1] != 0x8b {
-		return b, nil // what is too short is refused later
+	magic, err := b.Peek(2)
+	switch {
+	case err != nil && !errors.Is(err, io.EOF):
+		return nil, err
+	case err != nil || magic[0] != 0x1f || magic[1] != 0x8b:
+		return b, nil
 	}
 	z, err := gzip.NewReader(b)
 	if err != nil {
