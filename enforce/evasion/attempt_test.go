@@ -39,7 +39,9 @@ type attempt struct {
 	// rules that forbid it; "": the attacker may not reach the forbidden
 	// addresses. {attacker} and {good} are paths of programs, {dir} is a directory.
 	rules     string
-	undecided event.Action // what nobody decides in time; zero: allow
+	undecided event.Action  // what nobody decides in time; zero: allow
+	slow      time.Duration // that an answer takes where the rules deny
+	deaf      bool          // user space does not hear of new programs where the rules deny
 	// act is what the attacker does. It returns what failed; every part of it is
 	// tried, whatever became of the parts before.
 	act func(*place) error
@@ -65,7 +67,7 @@ type attempt struct {
 
 // attempts are all of them, in the order of the table.
 func attempts() []attempt {
-	return slices.Concat(callAttempts(), ringAttempts(), shareAttempts(), packetAttempts())
+	return slices.Concat(callAttempts(), ringAttempts(), shareAttempts(), packetAttempts(), identityAttempts(), nameAttempts(), timeAttempts(), wayAttempts(), besideAttempts(), configAttempts(), interpretAttempts())
 }
 
 // free are rules that forbid nothing.
@@ -79,7 +81,7 @@ rules:
 // run is one of the two runs of an attempt.
 type run struct {
 	*testing.T
-	*lab
+	lab     *lab
 	attempt *attempt
 	place   place
 	rules   string
@@ -96,6 +98,8 @@ func TestEvasion(t *testing.T) {
 		}
 		t.Run(a.name, func(t *testing.T) {
 			bpftest.Need(t, a.needs...)
+			defer func(outer testing.TB) { l.TB = outer }(l.TB)
+			l.TB = t
 			before := l.try(t, &a, false)
 			if before.all == 0 || before.payload == 0 && !a.bare {
 				t.Fatalf("%d packets arrived where nothing forbids them, %d with payload: the attempt proves nothing (%v)", before.all, before.payload, before.err)
@@ -124,7 +128,8 @@ func (l *lab) try(t *testing.T, a *attempt, denied bool) outcome {
 	if rules == "" {
 		rules = forbid
 	}
-	r := &run{T: t, lab: l, attempt: a, denied: denied, rules: strings.NewReplacer("{attacker}", attacker, "{good}", good, "{dir}", dir).Replace(rules)}
+	r := &run{T: t, lab: l, attempt: a, denied: denied, rules: strings.NewReplacer("{attacker}", attacker, "{good}", good, "{dir}", dir, "{held}", l.held, "{bash}", bashPath(),
+		"{sha256}", l.sha256, "{good-sha256}", l.goodSHA256).Replace(rules)}
 	undecided := event.ActionAllow
 	if denied && a.undecided != 0 {
 		undecided = a.undecided
@@ -139,8 +144,11 @@ func (l *lab) try(t *testing.T, a *attempt, denied bool) outcome {
 	}
 	r.place = place{V4: netip.AddrPortFrom(forbiddenV4, peerPort), V6: netip.AddrPortFrom(forbiddenV6, peerPort),
 		OpenV4: netip.AddrPortFrom(bpftest.ServerV4, peerPort), OpenV6: netip.AddrPortFrom(bpftest.ServerV6, peerPort),
-		SourceV4: bpftest.ClientV4, SourceV6: bpftest.ClientV6, Source: otherV4, Dir: dir, Good: good, Server: l.serverPath()}
+		SourceV4: bpftest.ClientV4, SourceV6: bpftest.ClientV6, Source: otherV4, Dir: dir, Good: good, Held: l.held, MAC: l.mac, Server: l.serverPath()}
 	if a.help != nil {
+		if err := os.Link(l.good, good); err != nil {
+			t.Fatal(err)
+		}
 		helper := l.start(t, good)
 		defer helper.stop()
 		r.place.Pid = helper.cmd.Process.Pid
@@ -151,6 +159,10 @@ func (l *lab) try(t *testing.T, a *attempt, denied bool) outcome {
 	p := l.start(t, attacker)
 	defer p.stop()
 	l.forget()
+	if denied {
+		l.hinder(a.slow, a.deaf)
+		defer l.hinder(0, false)
+	}
 	err := p.order(order{Attempt: a.name, Part: "act", Place: r.place}, func() {
 		if a.late && denied {
 			l.set(r.rules, undecided)
@@ -183,7 +195,7 @@ func (a *attempt) judge(t *testing.T, l *lab, got outcome) {
 	switch {
 	case a.result == stopped && leaked:
 		t.Errorf("%d packets reached the forbidden peer, %d with payload", got.all, got.payload)
-	case a.result != stopped && got.payload == 0:
+	case a.result != stopped && got.payload == 0 && !(a.bare && got.all > 0):
 		t.Errorf("nothing arrived (%v): it is stopped now, say so in the table", got.err)
 	case a.result == stopped && got.err == nil:
 		t.Error("the attacker was not told that it failed")

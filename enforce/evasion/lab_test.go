@@ -2,6 +2,7 @@ package evasion
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"snitch/bpf"
 	"snitch/bpf/bpftest"
@@ -32,20 +35,25 @@ const patience = 20 * time.Second
 // lab is snitch as it denies, joined from its rooms, and what it is to guard: a
 // cgroup and a network namespace of the test's own.
 type lab struct {
-	testing.TB
-	cgroup  *bpftest.Cgroup
-	pair    *bpftest.Pair
-	peer    *peer
-	names   *dns.Names
-	engine  *policy.Engine
-	backend *verdict.Backend
+	testing.TB // of the attempt under way; for the test's goroutine only
+	cgroup     *bpftest.Cgroup
+	pair       *bpftest.Pair
+	peer       *peer
+	names      *dns.Names
+	engine     *policy.Engine
+	backend    *verdict.Backend
 
-	enforced bool // what the kernel knows of programs can be asked
-	mu       sync.Mutex
-	slow     time.Duration // that an answer takes
-	denials  []event.Connection
-	rows     []event.Connection
-	told     map[event.ProcessID]*event.Process
+	mac                string // of the peer
+	held               string // a file system whose programs are held at exec
+	good               string // a file that is another program than this one
+	sha256, goodSHA256 string // of this program, and of that
+	enforced           bool   // what the kernel knows of programs can be asked
+	mu                 sync.Mutex
+	slow               time.Duration // that an answer takes
+	deaf               bool          // the backend is not told of programs
+	denials            []event.Connection
+	rows               []event.Connection
+	told               map[event.ProcessID]*event.Process
 }
 
 func newLab(t testing.TB) *lab {
@@ -53,9 +61,20 @@ func newLab(t testing.TB) *lab {
 	bpftest.CheckDescriptors(t)
 	l := &lab{TB: t, cgroup: bpftest.NewCgroup(t), pair: bpftest.NewPair(t), told: map[event.ProcessID]*event.Process{}}
 	l.peer = newPeer(t, l.pair)
+	mac, err := l.pair.MAC()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.mac = mac.String()
+	l.good = filepath.Join(t.TempDir(), "good")
+	if err := copySelf(l.good, goodMark); err != nil {
+		t.Fatal(err)
+	}
+	l.sha256, l.goodSHA256 = sha256Of(t, "/proc/self/exe"), sha256Of(t, l.good)
 	l.engine = policy.New(policy.Config{Mode: event.ModeEnforce}, policy.Deps{})
 	t.Cleanup(l.engine.Close)
-	l.backend = verdict.New(verdict.Config{}, verdict.Deps{Decider: l, Recorder: l, Log: slog.New(slog.DiscardHandler), Complete: l.complete})
+	l.held = ownFileSystem(t)
+	l.backend = verdict.New(verdict.Config{Programs: []string{l.held}}, verdict.Deps{Decider: l, Recorder: l, Log: slog.New(slog.DiscardHandler), Complete: l.complete})
 	t.Cleanup(func() {
 		if err := l.backend.Close(context.Background(), false); err != nil {
 			t.Error(err)
@@ -68,7 +87,7 @@ func newLab(t testing.TB) *lab {
 // watch runs the monitor and the heartbeat for as long as the test does.
 func (l *lab) watch() {
 	l.Helper()
-	log := slog.New(slog.DiscardHandler)
+	t, log := l.TB, slog.New(slog.DiscardHandler)
 	losses := monitor.NewLosses()
 	hasher, err := digest.New(digest.Config{}, digest.Deps{Log: log, Loss: losses.Count})
 	if err != nil {
@@ -90,7 +109,7 @@ func (l *lab) watch() {
 	run := func(f func(context.Context) error) {
 		running.Go(func() {
 			if err := f(ctx); err != nil && !errors.Is(err, context.Canceled) {
-				l.Error(err)
+				t.Error(err)
 			}
 		})
 	}
@@ -104,7 +123,7 @@ func (l *lab) watch() {
 		running.Wait()
 		table.Close()
 		if err := errors.Join(kernel.Close(), hasher.Close()); err != nil {
-			l.Error(err)
+			t.Error(err)
 		}
 	})
 	select {
@@ -159,10 +178,16 @@ func (l *lab) sink(b monitor.Batch) {
 		l.tellLocked(b.Connections[i].Process)
 	}
 	l.rows = append(l.rows, b.Connections...)
+	for id := range l.told {
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", id.PID)); err != nil {
+			delete(l.told, id)
+			l.backend.Gone(id)
+		}
+	}
 }
 
 func (l *lab) tellLocked(p *event.Process) {
-	if p.ID.Start != 0 && l.told[p.ID] != p {
+	if p.ID.Start != 0 && l.told[p.ID] != p && !l.deaf {
 		l.told[p.ID] = p
 		l.backend.Process(p)
 	}
@@ -189,6 +214,9 @@ func (l *lab) complete(c *event.Connection) {
 	if len(c.Names) > 0 {
 		c.Name = c.Names[0]
 	}
+	if addr := c.Remote.Addr(); addr == forbiddenV4 || addr == forbiddenV6 {
+		c.Country = "AQ"
+	}
 }
 
 func (l *lab) Denied(c *event.Connection) {
@@ -205,6 +233,13 @@ func (l *lab) forget() {
 	defer l.mu.Unlock()
 	l.denials, l.rows = nil, nil
 	l.peer.reset()
+}
+
+// hinder makes user space slow or deaf.
+func (l *lab) hinder(slow time.Duration, deaf bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.slow, l.deaf = slow, deaf
 }
 
 // deniedBy counts the recorded denials by rule.
@@ -234,8 +269,8 @@ func (l *lab) seen(like func(*event.Connection) bool) bool {
 func (l *lab) set(rules string, undecided event.Action) {
 	l.Helper()
 	rules = "version: 1\n" + strings.TrimPrefix(rules, "\n") + `
-  - {id: probe-denied, action: deny, process: any, to: {host: 192.0.2.1}}
-  - {id: probe-allowed, action: allow, process: any, to: {host: 192.0.2.2}}
+  - {id: probe-denied, action: deny, process: any, to: {host: 10.77.0.66, port: 9}}
+  - {id: probe-allowed, action: allow, process: any, to: {host: 10.77.0.2, port: 9}}
 `
 	loaded, err := rule.Parse("evasion.yaml", []byte(rules))
 	if err != nil {
@@ -266,4 +301,28 @@ func (l *lab) unset() {
 // serverPath is a name of the peer's network namespace.
 func (l *lab) serverPath() string {
 	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), l.pair.Server.Fd())
+}
+
+func sha256Of(t testing.TB, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(text))
+}
+
+// ownFileSystem is a tmpfs of the test's own: nobody else runs programs there.
+func ownFileSystem(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("snitch-test", dir, "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }

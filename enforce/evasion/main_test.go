@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 // order is one line to a program.
 type order struct {
 	Attempt string
-	Part    string // "act", "help" or "probe"
+	Part    string // "act" and "help" are the attempt's, the others see carryOut
 	Place   place
 }
 
@@ -41,6 +41,8 @@ type place struct {
 	Dir                        string         // of this attempt's own
 	Good                       string         // path of a program that may do what this one may not
 	Pid                        int            // of that program
+	Held                       string         // directory whose programs are held at exec
+	MAC                        string         // of the peer
 	Server                     string         // path of the peer's network namespace
 }
 
@@ -68,8 +70,20 @@ func obey() {
 }
 
 func (o *order) carryOut() error {
-	if o.Part == "probe" {
+	switch o.Part {
+	case "probe":
 		return probe()
+	case "send":
+		return send(&o.Place)
+	case "send-if-bad":
+		if isGood() {
+			return nil
+		}
+		return send(&o.Place)
+	case "send-at-once":
+		return sendNow(&o.Place)
+	case "connect-and-pass":
+		return connectAndPass(&o.Place)
 	}
 	for _, a := range attempts() {
 		if a.name != o.Attempt {
@@ -92,27 +106,21 @@ func pause() error {
 	return nil
 }
 
-// The rules of every policy let a program find out whether the kernel knows it.
+// The rules of every policy let a program find out whether the kernel knows it:
+// one of these addresses answers nothing, and nothing listens at the other.
 var (
-	probeDenied  = netip.MustParseAddrPort("192.0.2.1:9")
-	probeAllowed = netip.MustParseAddrPort("192.0.2.2:9")
+	probeDenied  = netip.MustParseAddrPort("10.77.0.66:9")
+	probeAllowed = netip.MustParseAddrPort("10.77.0.2:9")
 )
 
 var errUnknown = errors.New("the kernel does not know this program yet")
 
 func probe() error {
-	reached := func(to netip.AddrPort) error {
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		defer unix.Close(fd)
-		return unix.Connect(fd, sockaddr(to))
+	refused := func(to netip.AddrPort) bool {
+		err := with(unix.AF_INET, unix.SOCK_DGRAM, 0, func(fd int) error { return unix.Sendto(fd, []byte("x"), 0, sockaddr(to)) })
+		return errors.Is(err, unix.EPERM)
 	}
-	if err := reached(probeDenied); !errors.Is(err, unix.EPERM) {
-		return errUnknown
-	}
-	if err := reached(probeAllowed); errors.Is(err, unix.EPERM) {
+	if !refused(probeDenied) || refused(probeAllowed) {
 		return errUnknown
 	}
 	return nil

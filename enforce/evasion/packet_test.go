@@ -41,7 +41,7 @@ func packetAttempts() []attempt {
 		{name: "raw-two-protocols", does: "raw socket: a permitted UDP packet, then TCP to the same address and port", result: open,
 			by:    "cgroup_skb/egress compares address and port with what was judged, and not the protocol, in its fast path",
 			rules: "\nrules:\n  - {id: forbidden, action: deny, process: {exe: \"{attacker}\"}, to: {port: 9090, proto: tcp}}\n",
-			act:   twoProtocols, between: func(r *run) { r.forget() }},
+			act:   twoProtocols, between: func(r *run) { r.lab.forget() }},
 		{name: "ping", does: "ICMP echo with payload: raw and ping sockets", result: stopped, by: atCreate, short: true, act: pings},
 		{name: "source-route", does: "IPv4 source routes (`IP_OPTIONS`): by way of the forbidden address, and to it by way of another", result: stopped, by: atRouted, act: sourceRoutes, always: true},
 		{name: "routing-header", does: "IPv6 routing headers: types 0, 2 and 4 (segments), raw and by `IPV6_RTHDR`", result: stopped, by: atRouted, act: routingHeaders, always: true},

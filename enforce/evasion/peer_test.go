@@ -64,6 +64,7 @@ func newPeer(t testing.TB, pair *bpftest.Pair) *peer {
 		t.Fatal(err)
 	}
 	serve(t, pair.Server, peerPort)
+	p.resolver(t)
 	return p
 }
 

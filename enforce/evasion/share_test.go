@@ -69,7 +69,7 @@ func offerSockets(connected bool) func(*place) error {
 		if err := os.WriteFile(shareSocket(p)+".fds", []byte(text), 0o600); err != nil {
 			return err
 		}
-		ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: shareSocket(p)})
+		ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: shareSocket(p), Net: "unix"})
 		if err != nil {
 			return err
 		}
@@ -96,11 +96,15 @@ func usePassed(p *place) error {
 }
 
 func receive(path string) ([]int, error) {
-	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path})
+	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
+	return receiveFrom(c)
+}
+
+func receiveFrom(c *net.UnixConn) ([]int, error) {
 	control := make([]byte, 64)
 	_, n, _, _, err := c.ReadMsgUnix(make([]byte, 1), control)
 	if err != nil {

@@ -1,0 +1,7 @@
+//go:build !amd64
+
+package evasion
+
+import "errors"
+
+func traceInto(*place) error { return errors.ErrUnsupported }
