@@ -23,13 +23,13 @@ import (
 
 // besideAttempts go where no program of these hooks runs, or have others send.
 func besideAttempts() []attempt {
-	const noHook = "the monitor: a row of family `packet`. Needs CAP_NET_RAW; a confined host grants it to nobody"
+	const noHook = "the monitor: a row of family `packet`; no hook judges it yet. Needs CAP_NET_RAW on the host's network"
 	return []attempt{
 		{name: "packet-socket", does: "AF_PACKET: whole frames, and packets (`SOCK_DGRAM`)", result: seen, by: noHook, needs: []*bpftest.Feature{bpftest.AFPacket()},
 			act: packetSocket(false), like: ofFamily(unix.AF_PACKET)},
 		{name: "packet-bypass", does: "AF_PACKET with `PACKET_QDISC_BYPASS`", result: seen, by: noHook, needs: []*bpftest.Feature{bpftest.AFPacket()},
 			act: packetSocket(true), like: ofFamily(unix.AF_PACKET)},
-		{name: "xdp-socket", does: "AF_XDP: frames from a ring that is memory", result: seen, by: "the monitor looks for such sockets every ten seconds. Needs CAP_NET_RAW",
+		{name: "xdp-socket", does: "AF_XDP: frames from a ring that is memory", result: seen, by: "the monitor looks for such sockets every ten seconds. Needs CAP_NET_RAW on the host's network",
 			needs: []*bpftest.Feature{bpftest.AFXDP()}, act: xdpSocket, like: ofFamily(unix.AF_XDP), between: func(r *run) {
 				if r.denied {
 					eventually(r.T, "a record of the socket", func() bool { return r.lab.seen(r.attempt.like) })

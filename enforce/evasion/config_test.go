@@ -25,7 +25,7 @@ func configAttempts() []attempt {
 		{name: "segment-route", does: "a route that wraps packets for a permitted address into IPv6 for the forbidden one (`encap seg6`)", result: stopped, by: atEgress,
 			needs: []*bpftest.Feature{segmentRoutes()}, act: segmentRoute},
 		{name: "mptcp-subflow", does: "MPTCP: a further subflow to the forbidden address, which the permitted peer announces", result: open, bare: true,
-			by:    "the kernel opens subflows from a worker, so that they have no owner: they are subject `kernel`. The socket of the connection knows it",
+			by:    "the kernel opens subflows from a worker: no program is judged for them, and the default holds. The socket of the connection knows whose it is",
 			needs: []*bpftest.Feature{bpftest.MPTCP()}, between: announce, act: subflow},
 	}
 }
