@@ -27,14 +27,20 @@ func Clean(s string) string {
 	if isASCII(s) {
 		return s
 	}
-	if !heaped(s) && ansi.StringWidth(s) == ansi.StringWidthWc(s) {
+	if s = escape(s, joins); steady(s) {
 		return s
 	}
-	s = escape(s, joins)
-	if ansi.StringWidth(s) != ansi.StringWidthWc(s) || heaped(s) {
-		s = escape(s, func(r rune) bool { return r >= utf8.RuneSelf })
-	}
-	return s
+	return escape(s, func(r rune) bool { return r >= utf8.RuneSelf })
+}
+
+// steady reports whether terminals agree on the cells that cleaned s takes,
+// also between other text: its first character does not join what stands
+// before it, nor its last one what follows.
+func steady(s string) bool {
+	const edge = "."
+	between := edge + s + edge
+	n := ansi.StringWidthWc(between)
+	return n == ansi.StringWidth(between) && n == ansi.StringWidthWc(s)+2*len(edge) && n == ansi.StringWidth(s)+2*len(edge) && !heaped(s)
 }
 
 // Width is the number of cells that cleaned s takes.
@@ -106,6 +112,9 @@ func heaped(s string) bool {
 }
 
 func escape(s string, which func(rune) bool) string {
+	if !strings.ContainsFunc(s, which) {
+		return s
+	}
 	var b strings.Builder
 	for _, r := range s {
 		if which(r) {
