@@ -275,6 +275,9 @@ func alertFacts(a *event.Alert) []ui.Fact {
 	add("command", a.Cmdline, ui.Plain)
 	add("parent", a.ParentExe, ui.Plain)
 	add("user", a.User, ui.Plain)
+	if a.Peer == "" {
+		return out
+	}
 	add("peer", strings.TrimSpace(ui.Arrow(a.Direction)+" "+a.Proto+" "+a.Peer+" "+a.Domain), ui.Plain)
 	return out
 }

@@ -81,22 +81,29 @@ func (p *historyPane) show(force bool) tea.Cmd {
 	return p.ask(force)
 }
 
-// ask puts the question of the view to the database. flush first brings in what
-// the daemon still holds.
+// flushedMsg says that what the daemon held is in the database.
+type flushedMsg struct{ seq uint64 }
+
+// ask puts the questions of the view to the database. flush first brings in
+// what the daemon still holds, so that both see the same.
 func (p *historyPane) ask(flush bool) tea.Cmd {
 	p.stale = false
+	if do := p.app.deps.Flush; flush && do != nil {
+		ctx, seq := p.asked.begin(p.app.tasks)
+		return p.app.tasks.run(ctx, func(ctx context.Context) tea.Msg {
+			_ = do(ctx) // without a daemon the database is all there is
+			return flushedMsg{seq}
+		})
+	}
 	s := p.app.scope
 	since, until := s.bounds()
 	deps := p.app.deps
 	ctx, seq := p.asked.begin(p.app.tasks)
 	q := query.GroupQuery{Filters: s.stack.Filters(), By: []string{p.field()}, Since: since, Until: until, Order: p.sort().by, Desc: !p.sort().up, Limit: query.MaxGroupLimit}
 	if p.field() == query.ByTime && until.IsZero() {
-		q.Until = s.now() // the width of the buckets follows from the range
+		q.Until = s.present()
 	}
 	groups := p.app.tasks.run(ctx, func(ctx context.Context) tea.Msg {
-		if flush && deps.Flush != nil {
-			_ = deps.Flush(ctx) // without a daemon the database is all there is
-		}
 		g, err := deps.Record.Group(ctx, q)
 		return groupsMsg{seq, g, err}
 	})
@@ -106,7 +113,7 @@ func (p *historyPane) ask(flush bool) tea.Cmd {
 func (p *historyPane) askSeries(since, until time.Time) tea.Cmd {
 	deps, filters := p.app.deps, p.app.scope.stack.Filters()
 	if until.IsZero() {
-		until = p.app.scope.now()
+		until = p.app.scope.present()
 	}
 	ctx, seq := p.charts.begin(p.app.tasks)
 	return p.app.tasks.run(ctx, func(ctx context.Context) tea.Msg {
@@ -117,6 +124,10 @@ func (p *historyPane) askSeries(since, until time.Time) tea.Cmd {
 
 func (p *historyPane) update(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
+	case flushedMsg:
+		if msg.seq == p.asked.seq {
+			return p.ask(false)
+		}
 	case groupsMsg:
 		if p.asked.ended(msg.seq, msg.err) && msg.err == nil {
 			p.groups = msg.groups

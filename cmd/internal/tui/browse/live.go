@@ -55,5 +55,8 @@ func (p *livePane) show(bool) tea.Cmd {
 }
 
 func (p *livePane) lines(t *ui.Theme, width, height int) []string {
+	if p.app.deps.Follow == nil {
+		return ui.Message(t, width, height, "this is the past only: a database without its daemon")
+	}
 	return p.model.Lines(t, width, height)
 }

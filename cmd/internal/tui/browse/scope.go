@@ -56,6 +56,10 @@ func (s *scope) bounds() (since, until time.Time) {
 	return until.Add(-length), until
 }
 
+// present is the end of the minute that is running: what is added up by time
+// needs an end, and is added up by minutes.
+func (s *scope) present() time.Time { return s.now().Truncate(time.Minute).Add(time.Minute) }
+
 // longer and shorter change the period and return to the present.
 func (s *scope) longer(by int) {
 	s.period = (s.period + by + len(periods)) % len(periods)
