@@ -24,7 +24,8 @@ import (
 
 // TUIOptions are the flags of `snitch tui`.
 type TUIOptions struct {
-	State string
+	State    string
+	Database string
 }
 
 func newTUI(io stdio) *cobra.Command {
@@ -36,34 +37,50 @@ func newTUI(io stdio) *cobra.Command {
 hash, parent, user, domain, country, port, rule, time and more; filters on top of
 each other; alerts, rules with what they did, and what happens live. '?' lists the
 keys. It needs no root: group snitch may.`,
-		Example:           "  snitch tui\n  snitch tui --state /var/lib/snitch",
+		Example:           "  snitch tui\n  snitch tui --database old.db",
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return runTUI(cmd.Context(), io, opts) },
 	}
 	dirFlag(cmd, &opts.State, "state", config.DefaultState, "state directory of the daemon")
+	cmd.Flags().StringVar(&opts.Database, "database", "", "a database file, instead of the one in --state")
+	complete(cmd, "database", cobra.FixedCompletions([]string{"db"}, cobra.ShellCompDirectiveFilterFileExt))
 	return cmd
 }
 
 func runTUI(ctx context.Context, io stdio, opts TUIOptions) error {
 	var names users
-	db, err := query.Open(ctx, filepath.Join(opts.State, schema.FileName), names.name)
+	path := filepath.Join(opts.State, schema.FileName)
+	if opts.Database != "" {
+		path = opts.Database
+	}
+	db, err := query.Open(ctx, path, names.name)
 	if err != nil {
 		return databaseError(err)
 	}
 	defer db.Close()
-	client := control.NewClient(opts.State)
-	src := liveSource(opts.State)
 	deps := browse.Deps{
-		Record: db, Flush: client.Flush, Alerts: db.Alerts, Program: db.Executable,
-		SetAlerts: func(ctx context.Context, ids []int64, state event.AlertState) error {
-			return setAlerts(ctx, opts.State, ids, state)
+		Record: db, Alerts: db.Alerts, Program: db.Executable,
+		Why:   func(ctx context.Context, a *event.Alert) (string, error) { return alertWhy(ctx, path, a) },
+		Rules: func(ctx context.Context) ([]browse.Rule, error) { return rulesInUse(ctx, db) },
+		SetAlerts: func(context.Context, []int64, event.AlertState) error {
+			return errors.New("a database that is looked at with --database is not changed")
 		},
-		Why:    func(ctx context.Context, a *event.Alert) (string, error) { return alertWhy(ctx, opts.State, a) },
-		Rules:  func(ctx context.Context) ([]browse.Rule, error) { return rulesInUse(ctx, db) },
-		Follow: func(ctx context.Context, c *top.Collector) { top.Follow(ctx, src, c) },
+	}
+	if opts.Database == "" {
+		attend(&deps, opts.State)
 	}
 	return terminalError(tui.Browse(ctx, terminal(io), deps), "'snitch log' prints what was recorded")
+}
+
+// attend adds what the daemon of a state directory tells and does.
+func attend(deps *browse.Deps, state string) {
+	src := liveSource(state)
+	deps.Flush = src.Client.Flush
+	deps.Follow = func(ctx context.Context, c *top.Collector) { top.Follow(ctx, src, c) }
+	deps.SetAlerts = func(ctx context.Context, ids []int64, to event.AlertState) error {
+		return setAlerts(ctx, state, ids, to)
+	}
 }
 
 // setAlerts asks the daemon, which is the only writer while it runs.
@@ -76,11 +93,11 @@ func setAlerts(ctx context.Context, state string, ids []int64, to event.AlertSta
 }
 
 // alertWhy is what 'snitch alerts why' prints.
-func alertWhy(ctx context.Context, state string, a *event.Alert) (string, error) {
+func alertWhy(ctx context.Context, path string, a *event.Alert) (string, error) {
 	if a.Opened.IsZero() {
 		return "it is not about a connection\n", nil
 	}
-	rows, err := (&HistoryOptions{State: state}).open(ctx, nil)
+	rows, err := (&HistoryOptions{History: path}).open(ctx, nil)
 	if err != nil {
 		return "", err
 	}
