@@ -28,9 +28,8 @@ const maxLimit = 1_000_000
 
 // LogOptions are the flags of `snitch log`.
 type LogOptions struct {
-	State  string
-	Since  string
-	Until  string
+	State string
+	rangeOptions
 	Follow bool
 	JSON   bool
 	Limit  int
@@ -53,14 +52,10 @@ func newLog(io stdio) *cobra.Command {
 		},
 	}
 	dirFlag(cmd, &opts.State, "state", config.DefaultState, "state directory of the daemon")
-	cmd.Flags().StringVar(&opts.Since, "since", "", "only what was active since: 10m, 7d, 2026-07-01, \"2026-07-01 08:00\", 08:00")
-	cmd.Flags().StringVar(&opts.Until, "until", "", "only what began before: as --since")
+	opts.flags(cmd, "was active", "began")
 	cmd.Flags().BoolVarP(&opts.Follow, "follow", "f", false, "go on with what happens now")
 	cmd.Flags().IntVarP(&opts.Limit, "limit", "n", 0, "at most so many, the newest; 0 is all")
 	jsonFlag(cmd, &opts.JSON, "print one JSON object a line")
-	for _, flag := range []string{"since", "until"} {
-		complete(cmd, flag, cobra.FixedCompletions([]string{"10m", "1h", "1d", "7d"}, cobra.ShellCompDirectiveNoFileComp))
-	}
 	complete(cmd, "limit", cobra.NoFileCompletions)
 	return cmd
 }
@@ -71,11 +66,7 @@ func logHelp() string {
 is FIELD OPERATOR VALUE[,VALUE…]; all filters must hold. Fields:
 
 `)
-	fields := query.Fields()
-	width := len(slices.MaxFunc(fields, func(x, y query.Field) int { return len(x.Name) - len(y.Name) }).Name)
-	for _, f := range fields {
-		fmt.Fprintf(&b, "  %-*s %s\n", width, f.Name, f.Help)
-	}
+	writeFields(&b, func(query.Field) bool { return true })
 	fmt.Fprintf(&b, `
 With --follow the last %d connections come first (or what --since or --limit
 say), then what happens, without waiting for the database. A connection gets a
@@ -85,6 +76,15 @@ later one of the same connection (time, pid, proto, lport, raddr, rport) replace
 the earlier. The arrow is → out, ← in, ● listens; "~name" is a reverse
 DNS label.`, followTail, text.Duration(updateEvery))
 	return b.String()
+}
+
+// writeFields lists fields with their help.
+func writeFields(b *strings.Builder, wanted func(query.Field) bool) {
+	fields := slices.DeleteFunc(query.Fields(), func(f query.Field) bool { return !wanted(f) })
+	width := len(slices.MaxFunc(fields, func(x, y query.Field) int { return len(x.Name) - len(y.Name) }).Name)
+	for _, f := range fields {
+		fmt.Fprintf(b, "  %-*s %s\n", width, f.Name, f.Help)
+	}
 }
 
 func completeFilter(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
@@ -104,16 +104,8 @@ func (o *LogOptions) question(now time.Time, args []string) (query.Query, error)
 	if q.Filters, err = query.Parse(args); err != nil {
 		return q, usageError(err, filterHint(err))
 	}
-	for name, v := range map[string]struct {
-		from string
-		to   *time.Time
-	}{"since": {o.Since, &q.Since}, "until": {o.Until, &q.Until}} {
-		if v.from == "" {
-			continue
-		}
-		if *v.to, err = text.ParseTime(v.from, now); err != nil {
-			return q, usageError(fmt.Errorf("--%s: %w", name, err), "for the last hour say --since 1h")
-		}
+	if q.Since, q.Until, err = o.parse(now); err != nil {
+		return q, err
 	}
 	if o.Limit < 0 || o.Limit > maxLimit {
 		return q, usageError(fmt.Errorf("--limit %d is not between 0 and %d", o.Limit, maxLimit), "leave it away for all")

@@ -55,7 +55,7 @@ func (o *HistoryOptions) flags(cmd *cobra.Command) {
 // open opens the database and makes the query. What the daemon has not written
 // yet belongs to the answer.
 func (o *HistoryOptions) open(ctx context.Context, filters []string) (*recordedRows, error) {
-	log := LogOptions{Since: o.Since, Until: o.Until}
+	log := LogOptions{rangeOptions: rangeOptions{Since: o.Since, Until: o.Until}}
 	q, err := log.question(time.Now(), filters)
 	if err != nil {
 		return nil, err

@@ -19,12 +19,13 @@ import (
 // share what is left of a terminal; elsewhere they are these wide and not cut.
 const (
 	userWidth    = 9
+	countryWidth = 2
 	protoWidth   = 5
 	bytesWidth   = 7
 	resultWidth  = 11
 	programWidth = 32
 	remoteWidth  = 46
-	narrow       = 100 // a terminal narrower than this shows no user
+	narrow       = 100 // a terminal narrower than this shows no user and no country
 )
 
 // Forms of the first column.
@@ -74,10 +75,10 @@ func (t *table) row(r *event.Record) error {
 	line := ""
 	if !t.headed {
 		t.headed = true
-		line = t.line(width, []string{"TIME", "PROGRAM ← PARENT", "USER", " ", "REMOTE", "PROTO", "     UP", "   DOWN", "RESULT"}) + "\n"
+		line = t.line(width, []string{"TIME", "PROGRAM ← PARENT", "USER", " ", "REMOTE", "CC", "PROTO", "     UP", "   DOWN", "RESULT"}) + "\n"
 	}
 	body := t.line(width, []string{r.Time.Local().Format(t.form), program(r), who(r), arrow(r.Direction), remote(r),
-		r.Proto, right(text.Bytes(r.Sent)), right(text.Bytes(r.Received)), result(r)})
+		r.Country, r.Proto, right(text.Bytes(r.Sent)), right(text.Bytes(r.Received)), result(r)})
 	if code := hue(r); t.colour && code != "" {
 		body = code + body + "\x1b[0m"
 	}
@@ -86,14 +87,14 @@ func (t *table) row(r *event.Record) error {
 
 // line joins the cells, cleaned and fitted.
 func (t *table) line(width int, cells []string) string {
-	widths := []int{len(t.form), programWidth, userWidth, 1, remoteWidth, protoWidth, bytesWidth, bytesWidth, resultWidth}
+	widths := []int{len(t.form), programWidth, userWidth, 1, remoteWidth, countryWidth, protoWidth, bytesWidth, bytesWidth, resultWidth}
 	if t.terminal {
 		if width < narrow {
-			widths[2] = 0
+			widths[2], widths[5] = 0, 0
 		}
-		rest := width - len(t.form) - userWidth - 1 - protoWidth - 2*bytesWidth - resultWidth - len(widths) + 1
+		rest := width - len(t.form) - userWidth - 1 - countryWidth - protoWidth - 2*bytesWidth - resultWidth - len(widths) + 1
 		if width < narrow {
-			rest += userWidth + 1
+			rest += userWidth + 1 + countryWidth + 1
 		}
 		widths[1] = max(10, rest*2/5)
 		widths[4] = max(14, rest-widths[1])

@@ -76,6 +76,7 @@ type GroupQuery struct {
 	Desc    bool // largest first
 	Limit   int  // at most so many groups; 0: DefaultGroupLimit, at most MaxGroupLimit
 	Offset  int  // of the first, in the order that was asked for
+	Points  int  // by time: at most so many buckets; 0: MaxSeriesPoints, which is the bound too
 }
 
 // Groups is the answer to a GroupQuery.

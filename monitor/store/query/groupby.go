@@ -43,6 +43,12 @@ func (db *DB) group(ctx context.Context, q *GroupQuery) (out Groups, err error) 
 	return out, err
 }
 
+// Check says what is wrong with a question: what Group would say of it too.
+func (q *GroupQuery) Check() error {
+	_, err := q.plan()
+	return err
+}
+
 // plan checks a question and chooses how it is answered.
 func (q *GroupQuery) plan() (*plan, error) {
 	if n := len(q.By); n < 1 || n > MaxGroupFields {
@@ -51,7 +57,14 @@ func (q *GroupQuery) plan() (*plan, error) {
 	if q.Limit < 0 || q.Limit > MaxGroupLimit || q.Offset < 0 {
 		return nil, fmt.Errorf("limit %d or offset %d is out of bounds", q.Limit, q.Offset)
 	}
-	return newPlan(q.By, q.Filters, q.Since, q.Until, MaxSeriesPoints)
+	points := q.Points
+	if points == 0 {
+		points = MaxSeriesPoints
+	}
+	if points < 1 || points > MaxSeriesPoints {
+		return nil, fmt.Errorf("%d points are out of bounds", points)
+	}
+	return newPlan(q.By, q.Filters, q.Since, q.Until, points)
 }
 
 // group answers from rollups, which must be able to.

@@ -1,7 +1,6 @@
 package query
 
 import (
-	"net/netip"
 	"strconv"
 
 	"snitch/monitor/event"
@@ -145,15 +144,3 @@ func enumLabels[E interface {
 
 // decimal shows a value that is a number.
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }
-
-// bareAddress shows an address as filters take it, without a zone.
-func bareAddress(b []byte) string {
-	if len(b) > 16 {
-		b = b[:16]
-	}
-	a, ok := netip.AddrFromSlice(b)
-	if !ok {
-		return ""
-	}
-	return a.String()
-}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"snitch/monitor/store/schema"
 )
 
 // labeller says what values mean, and what to show beside them. It is called
@@ -139,7 +141,11 @@ func asText(v driver.Value) string {
 
 func asAddress(v driver.Value) string {
 	b, _ := v.([]byte)
-	return bareAddress(b)
+	a, err := schema.ToAddr(b)
+	if err != nil {
+		return ""
+	}
+	return a.String()
 }
 
 var (
@@ -188,6 +194,9 @@ func (l tableLabels) labels(ctx context.Context, r *reader, _ *interned, values 
 // those whose field has the key. For an address with a zone (raddr, laddr) it
 // selects the address in any zone.
 func FilterFor(field, key string) string {
+	if field == "raddr" || field == "laddr" {
+		key, _, _ = strings.Cut(key, "%")
+	}
 	var b strings.Builder
 	b.WriteString(field)
 	b.WriteByte('=')

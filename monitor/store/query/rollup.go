@@ -115,7 +115,7 @@ func (r *reader) tallyKeys(ctx context.Context, p *plan) (*tally, error) {
 				k[0] = p.line.start(bucket)
 			}
 			t.add(k, sums{sent: unsigned(v[2]), received: unsigned(v[3]), connections: uint64(integer(v[4])),
-				denied: uint64(integer(v[5])), would: uint64(integer(v[6])), first: nanoseconds(bucket), last: nanoseconds(bucket+s.res.Seconds()) - 1})
+				denied: uint64(integer(v[5])), would: uint64(integer(v[6])), first: nanoseconds(bucket), last: nanoseconds(bucket + s.res.Seconds() - 1)})
 		})
 		if err != nil {
 			return nil, fmt.Errorf("read sums: %w", err)
