@@ -40,7 +40,11 @@ func (d *daemon) openBackend(ctx context.Context) error {
 	if err != nil {
 		return lacksError(fmt.Errorf("prepare to deny: %w", err), "'snitch doctor' tells what this host has")
 	}
-	d.denier = &denier{Backend: b, follow: func(on bool) { d.monitor.Follow(on) }, mode: func(m event.Mode) { d.engine.SetMode(m) }}
+	_, d.infers = b.(*nft.Backend)
+	d.denier = &denier{Backend: b, follow: func(on bool) { d.monitor.Follow(on) }, mode: func(m event.Mode) {
+		d.denying.Store(m == event.ModeEnforce)
+		d.engine.SetMode(m)
+	}}
 	return nil
 }
 
@@ -103,6 +107,23 @@ func (d *daemon) Denied(c *event.Connection) { d.monitor.Denied(c) }
 
 // Alert implements enforce.Recorder.
 func (d *daemon) Alert(a event.Alert) { d.raise(a) }
+
+// infer marks what the nft table refused, which tells of no single attempt: its
+// rules are those of the engine, and what they deny gets a reset.
+func (d *daemon) infer(rows []event.Connection) {
+	if !d.infers || !d.denying.Load() {
+		return
+	}
+	for i := range rows {
+		c := &rows[i]
+		if c.Direction != event.Out || c.Proto != event.ProtoTCP && c.Proto != event.ProtoMPTCP || c.Result != event.ResultRefused && c.Result != event.ResultReset {
+			continue
+		}
+		if decision, _ := d.engine.Decide(context.Background(), c); decision.Action == event.ActionDeny {
+			c.Result = event.ResultDenied
+		}
+	}
+}
 
 func (d *daemon) lookup(id event.ProcessID) *event.Process { return d.table.Lookup(id) }
 

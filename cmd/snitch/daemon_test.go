@@ -33,6 +33,7 @@ type daemonProcess struct {
 	*exec.Cmd
 	state  string
 	stderr *safeBuffer
+	client *control.Client
 }
 
 // safeBuffer is written by one goroutine and read by another.
@@ -66,13 +67,18 @@ func startDaemon(t *testing.T, prepare func(*exec.Cmd), args ...string) *daemonP
 
 func startDaemonIn(t *testing.T, state string, prepare func(*exec.Cmd), args ...string) *daemonProcess {
 	t.Helper()
-	d := &daemonProcess{state: state, stderr: &safeBuffer{}}
+	return startDaemonAt(t, nil, state, prepare, args...)
+}
+
+func startDaemonAt(t *testing.T, net *bpftest.Namespace, state string, prepare func(*exec.Cmd), args ...string) *daemonProcess {
+	t.Helper()
+	d := &daemonProcess{state: state, stderr: &safeBuffer{}, client: control.NewClient(state)}
 	d.Cmd = snitchCommand(append([]string{"run", "--state", d.state}, args...)...)
 	d.Stderr = d.stderr
 	if prepare != nil {
 		prepare(d.Cmd)
 	}
-	if err := d.Start(); err != nil {
+	if err := bpftest.Start(d.Cmd, bpftest.Place{Net: net}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -111,7 +117,7 @@ func (d *daemonProcess) signal(t *testing.T, s syscall.Signal) {
 
 func (d *daemonProcess) status(t *testing.T) control.Status {
 	t.Helper()
-	st, err := control.NewClient(d.state).Status(t.Context())
+	st, err := d.client.Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

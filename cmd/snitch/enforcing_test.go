@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"snitch/bpf/bpftest"
-	"snitch/cmd/internal/control"
 	"snitch/enforce"
 	"snitch/monitor/event"
 	"snitch/monitor/store/query"
@@ -50,6 +49,12 @@ rules:
 	return e
 }
 
+// probe runs a program in the cgroup.
+func (e *enforcing) probe(path string) *prober {
+	e.t.Helper()
+	return startProbe(e.t, path, bpftest.Place{Cgroup: e.group})
+}
+
 // run starts a daemon that denies in the cgroup only.
 func (e *enforcing) run(args ...string) *daemonProcess {
 	e.t.Helper()
@@ -75,7 +80,7 @@ func (e *enforcing) snitch(args ...string) string {
 // records are the rows of the log to a port of the loopback.
 func records(t *testing.T, d *daemonProcess, port int) (rows []event.Record) {
 	t.Helper()
-	if err := control.NewClient(d.state).Flush(context.Background()); err != nil {
+	if err := d.client.Flush(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	return recorded(t, d.state, port)
@@ -105,7 +110,7 @@ func (e *enforcing) unpinned() {
 func TestEnforceDenies(t *testing.T) {
 	e := newEnforcing(t, "")
 	d := e.run("--mode", "enforce")
-	p := startProbe(t, e.prog, e.group.Dir())
+	p := e.probe(e.prog)
 	p.expect(0, "tcp", e.open.address())
 	p.expect(syscall.EPERM, "tcp", e.denied.address())
 	p.expect(syscall.EPERM, "udp", e.denied.address())
@@ -167,7 +172,7 @@ func alertsOf(t *testing.T, state string) []event.Alert {
 func TestEnforceOnConfirmRestart(t *testing.T) {
 	e := newEnforcing(t, "")
 	d := e.run()
-	p := startProbe(t, e.prog, e.group.Dir())
+	p := e.probe(e.prog)
 	p.expect(0, "tcp", e.denied.address())
 	eventually(t, "audit says what it would have done", func() bool {
 		rows := records(t, d, e.denied.port())
@@ -237,7 +242,7 @@ func (e *enforcing) kill(d *daemonProcess) {
 func TestKilledFailOpen(t *testing.T) {
 	e := newEnforcing(t, "")
 	d := e.run("--mode", "enforce")
-	p := startProbe(t, e.prog, e.group.Dir())
+	p := e.probe(e.prog)
 	p.expect(syscall.EPERM, "tcp", e.denied.address())
 	e.kill(d)
 	p.expect(0, "tcp", e.open.address())
@@ -264,7 +269,7 @@ func TestKilledFailClosed(t *testing.T) {
 	e := newEnforcing(t, confineAll)
 	other := place(t)
 	d := e.run("--mode", "enforce")
-	p := startProbe(t, e.prog, e.group.Dir())
+	p := e.probe(e.prog)
 	check := func(when string) {
 		t.Helper()
 		t.Log(when)
@@ -279,7 +284,7 @@ func TestKilledFailClosed(t *testing.T) {
 	check("just killed")
 	time.Sleep(enforce.BeatTimeout + time.Second)
 	check("dead")
-	q := startProbe(t, other, e.group.Dir())
+	q := e.probe(other)
 	q.expect(syscall.EPERM, "tcp", e.open.address()) // nobody lives who knows it
 	d = e.again(d, "--mode", "enforce")
 	check("taken over")
@@ -306,7 +311,7 @@ func TestPromoteDenies(t *testing.T) {
 	file := filepath.Join(e.rules, "b.yaml")
 	writeFile(t, file, fmt.Sprintf("version: 1\nrules:\n  - id: watched\n    action: deny\n    mode: audit\n    process: {exe: %s}\n    to: {port: 9, host: 127.0.0.9}\n", e.prog))
 	d := e.run("--mode", "enforce")
-	p := startProbe(t, e.prog, e.group.Dir())
+	p := e.probe(e.prog)
 	p.expect(syscall.ECONNREFUSED, "tcp", "127.0.0.9:9")
 	eventually(t, "it is counted", func() bool {
 		rows := records(t, d, 9)

@@ -13,15 +13,13 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"snitch/bpf/bpftest"
 )
 
 // probe tries what each line of standard input says, "tcp ADDRESS" or "udp
 // ADDRESS", and answers with the error number and how long it took.
 func probe([]string) int {
-	if err := joinGroup(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return exitNo
-	}
 	fmt.Println("up")
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		network, address, _ := strings.Cut(lines.Text(), " ")
@@ -76,12 +74,12 @@ func place(t *testing.T) string {
 	return path
 }
 
-// startProbe runs path in a cgroup.
-func startProbe(t *testing.T, path, group string) *prober {
+// startProbe runs path in its place.
+func startProbe(t *testing.T, path string, at bpftest.Place) *prober {
 	t.Helper()
 	cmd := exec.Command(path)
 	cmd.Args[0] = "probe"
-	cmd.Env = append(os.Environ(), groupVariable+"="+group, "GODEBUG=multipathtcp=0")
+	cmd.Env = append(os.Environ(), "GODEBUG=multipathtcp=0")
 	cmd.Stderr = t.Output()
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -91,7 +89,7 @@ func startProbe(t *testing.T, path, group string) *prober {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	if err := bpftest.Start(cmd, at); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = in.Close(); _ = cmd.Wait() }) // it may have been killed with its cgroup

@@ -63,6 +63,8 @@ type daemon struct {
 	closers  []func() error // in the order of opening
 
 	pulse     pulse
+	infers    bool          // the backend does not tell of single attempts
+	denying   atomic.Bool   // the backend is to deny
 	enforcing chan struct{} // closed once the mode that was left is back
 	upgrade   atomic.Bool   // another snitch takes over: what denies stays
 }
@@ -193,6 +195,7 @@ func (d *daemon) publish(b monitor.Batch) {
 	}
 	byAge := func(x, y event.Connection) int { return x.Opened.Compare(y.Opened) }
 	slices.SortFunc(b.Connections, byAge) // what is new is what came first
+	d.infer(b.Connections)
 	out := d.engine.Batch(context.Background(), b.Connections)
 	d.causes.keep(out.Causes)
 	rows := append(b.Connections, out.Late...)

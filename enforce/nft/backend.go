@@ -37,8 +37,9 @@ type Backend struct {
 	cfg  Config
 	deps Deps
 
-	beaten atomic.Bool   // since the last tick
-	look   chan struct{} // something may have changed: do not wait for the tick
+	beaten atomic.Bool                       // since the last tick
+	named  atomic.Pointer[map[string]uint64] // used, which does not change once it is there
+	look   chan struct{}                     // something may have changed: do not wait for the tick
 	stop   context.CancelFunc
 	done   chan struct{}
 
@@ -87,6 +88,7 @@ func (b *Backend) Set(_ context.Context, d enforce.Desired) error {
 		}
 		b.gone(hits)
 		b.desired, b.layout, b.used, b.now.limits, b.now.problem = d, nil, nil, nil, ""
+		b.named.Store(nil)
 		if d.Policy != nil { // what `enforce on` would meet
 			b.now.limits = append(Refused(d.Policy.Set), Limits(d.Policy.Set)...)
 		}
@@ -115,6 +117,7 @@ func (b *Backend) apply(d enforce.Desired) error {
 	}
 	b.gone(hits)
 	b.desired, b.layout, b.used, b.until = d, layout, used, nextExpiry(d.Policy.Set, now)
+	b.named.Store(&used)
 	b.now = status{generation: b.now.generation + 1, limits: Limits(d.Policy.Set)}
 	return nil
 }

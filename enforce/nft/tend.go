@@ -19,12 +19,14 @@ func (b *Backend) Beat() error {
 }
 
 // Process looks whether p came in a cgroup that rules name and that is new: a
-// service that restarts gets another one under its old path.
+// service that restarts gets another one under its old path. It waits for
+// nothing, also not for a table that is being loaded.
 func (b *Backend) Process(p *event.Process) {
-	b.mu.Lock()
-	id, named := b.used[p.Cgroup.Path]
-	b.mu.Unlock()
-	if named && id != p.Cgroup.ID {
+	used := b.named.Load()
+	if used == nil {
+		return
+	}
+	if id, named := (*used)[p.Cgroup.Path]; named && id != p.Cgroup.ID {
 		select {
 		case b.look <- struct{}{}:
 		default:
