@@ -27,6 +27,7 @@ type Diagnosis struct {
 	// WhyNotBetter names for each better tier what it lacks.
 	WhyNotBetter []string            `json:"why_not_better"`
 	Mechanisms   []control.Mechanism `json:"mechanisms"` // what was loaded and attached to find out
+	Enforce      *DoctorEnforce      `json:"enforce,omitempty"`
 	Problem      string              `json:"problem,omitempty"`
 	features.Report
 }
@@ -84,6 +85,7 @@ func diagnose(ctx context.Context) Diagnosis {
 	if err := kernel.Close(); err != nil {
 		d.Problem = fmt.Sprintf("detach: %v", err)
 	}
+	d.Enforce = diagnoseEnforce(ctx, d.Report)
 	return d
 }
 
@@ -142,6 +144,10 @@ func (d Diagnosis) running(b *strings.Builder) {
 		fmt.Fprintf(w, "  %s\t%s\t%s\n", m.Purpose, m.Program, m.At)
 	}
 	_ = w.Flush() // a strings.Builder takes everything
+	if d.Enforce != nil {
+		b.WriteString("\nto deny with:\n")
+		d.Enforce.write(b)
+	}
 }
 
 // needRoot refuses an unprivileged user, saying what needs the privilege.

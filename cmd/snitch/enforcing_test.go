@@ -58,7 +58,19 @@ func (e *enforcing) probe(path string) *prober {
 // run starts a daemon that denies in the cgroup only.
 func (e *enforcing) run(args ...string) *daemonProcess {
 	e.t.Helper()
-	return startDaemon(e.t, nil, append([]string{"--rules", e.rules, "--interval", "1h", "--cgroup", e.group.Dir()}, args...)...)
+	state := tempState(e.t)
+	e.t.Cleanup(func() { removePins(e.t, state) })
+	return startDaemonIn(e.t, state, nil, append([]string{"--rules", e.rules, "--interval", "1h", "--cgroup", e.group.Dir()}, args...)...)
+}
+
+// removePins removes what a test that failed left.
+func removePins(t *testing.T, state string) {
+	t.Helper()
+	for _, r := range removers() {
+		if err := r.remove(context.Background(), state); err != nil {
+			t.Errorf("remove %s: %v", r.what, err)
+		}
+	}
 }
 
 // again starts another with the same state directory.
