@@ -10,12 +10,9 @@ import (
 )
 
 // PutSubject sets the classes of a process. One that has ended meanwhile stays
-// in the map until DeleteSubject.
+// in the map until DeleteSubject. ErrVerdictTableFull: the process stays unknown.
 func (v *Verdicts) PutSubject(id VerdictID, s VerdictSubject) error {
-	if err := v.coll.Maps["subjects"].Put(&id, &s); err != nil {
-		return fmt.Errorf("put subject: %w", err)
-	}
-	return nil
+	return putError("subject", v.coll.Maps["subjects"].Put(&id, &s))
 }
 
 // Subject is what the kernel has of a process.

@@ -24,6 +24,8 @@ type Config struct {
 	Programs []string
 	// Mounts are more of these, as they are now; it does not block. Nil: none.
 	Mounts func() []string
+
+	kernel bpf.VerdictConfig // tests: sizes of maps
 }
 
 // Deps are what a Backend asks and tells.
@@ -54,6 +56,7 @@ type Backend struct {
 	inbox   *inbox
 	asks    chan bpf.VerdictEvent
 	denials chan bpf.VerdictEvent
+	cuts    chan bpf.VerdictEvent
 
 	// life is held for writing while the kernel side comes or goes, for reading
 	// by Beat, which waits for nothing else.
@@ -76,7 +79,8 @@ type Backend struct {
 // New makes a backend that has put nothing into the kernel.
 func New(cfg Config, deps Deps) *Backend {
 	deps.Log = deps.Log.With("component", "verdict")
-	return &Backend{cfg: cfg, deps: deps, inbox: newInbox(), asks: make(chan bpf.VerdictEvent, askQueue), denials: make(chan bpf.VerdictEvent, denialQueue), live: map[event.ProcessID]*subject{},
+	return &Backend{cfg: cfg, deps: deps, inbox: newInbox(), asks: make(chan bpf.VerdictEvent, askQueue),
+		denials: make(chan bpf.VerdictEvent, denialQueue), cuts: make(chan bpf.VerdictEvent, cutQueue), live: map[event.ProcessID]*subject{},
 		pids: map[uint32]map[event.ProcessID]struct{}{}}
 }
 
@@ -129,7 +133,9 @@ func (b *Backend) preloadLocked() {
 
 // loadLocked loads the kernel side, and takes over what an earlier process left.
 func (b *Backend) loadLocked(scope string) error {
-	kernel, err := bpf.LoadVerdicts(bpf.VerdictConfig{Cgroup: scope, Pins: b.cfg.Pins})
+	cfg := b.cfg.kernel
+	cfg.Cgroup, cfg.Pins = scope, b.cfg.Pins
+	kernel, err := bpf.LoadVerdicts(cfg)
 	if err != nil {
 		return fmt.Errorf("load verdict programs: %w", err)
 	}

@@ -44,24 +44,12 @@ func TestFlipsLeakNothing(t *testing.T) {
 	}
 	l.set(nil, rules(1)...)
 	tap := l.tap()
-	done := make(chan unix.Errno)
-	go func() {
-		errno, _ := p.do("storm %s:9090 2s", bpftest.ServerV4)
-		done <- errno
-	}()
+	flood := p.flood(2 * time.Second)
 	flips := uint16(0)
-	for running := true; running; flips++ {
-		select {
-		case errno := <-done:
-			running = false
-			if errno != 0 {
-				t.Errorf("under flips: %v", errno)
-			}
-		default:
-			l.set(nil, rules(2+flips)...)
-			time.Sleep(10 * time.Millisecond)
-		}
+	for ; !flood.over(); flips++ {
+		l.set(nil, rules(2+flips)...)
 	}
+	flood.refused()
 	tap.none(9090)
 	if flips < 10 {
 		t.Errorf("only %d flips", flips)

@@ -41,6 +41,15 @@ type lab struct {
 	denials []event.Connection
 	names   map[string]string // by address: trusted
 	slow    time.Duration     // that it takes to know a name
+
+	evaluate func(ctx context.Context, c *event.Connection) (rule.Decision, event.Decision) // nil: the engine
+}
+
+func (l *lab) Decide(ctx context.Context, c *event.Connection) (rule.Decision, event.Decision) {
+	if l.evaluate != nil {
+		return l.evaluate(ctx, c)
+	}
+	return l.engine.Decide(ctx, c)
 }
 
 func (l *lab) complete(c *event.Connection) {
@@ -87,7 +96,7 @@ func newLabOf(t testing.TB, cfg Config) *lab {
 	l := &lab{TB: t, cgroup: bpftest.NewCgroup(t), pair: bpftest.NewPair(t)}
 	l.engine = policy.New(policy.Config{Mode: event.ModeEnforce}, policy.Deps{})
 	t.Cleanup(l.engine.Close)
-	l.Backend = New(cfg, Deps{Decider: l.engine, Recorder: l, Log: slog.New(slog.DiscardHandler), Complete: l.complete})
+	l.Backend = New(cfg, Deps{Decider: l, Recorder: l, Log: slog.New(slog.DiscardHandler), Complete: l.complete})
 	t.Cleanup(func() {
 		if err := l.Backend.Close(context.Background(), false); err != nil {
 			t.Error(err)
@@ -134,7 +143,7 @@ func (l *lab) beat() {
 
 // watch tells the backend of programs that start.
 func (l *lab) watch() {
-	stop, err := watch(l.Backend, l.cgroup.Dir())
+	_, stop, err := watch(l.Backend, l.cgroup.Dir())
 	if err != nil {
 		l.Fatal(err)
 	}
@@ -145,29 +154,50 @@ func (l *lab) watch() {
 	})
 }
 
-func watch(b *Backend, cgroup string) (stop func() error, err error) {
-	k, err := bpf.Load(bpf.Config{Tier: features.TierAuto, Cgroup: cgroup, Filter: true})
+// numberOf is how the kernel names a cgroup.
+func numberOf(cgroup string) (uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(cgroup, &st); err != nil {
+		return 0, fmt.Errorf("look up cgroup: %w", err)
+	}
+	return st.Ino, nil
+}
+
+func watch(b *Backend, cgroup string) (k *bpf.Kernel, stop func() error, err error) {
+	id, err := numberOf(cgroup)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	k, err = bpf.Load(bpf.Config{Tier: features.TierAuto, Cgroup: cgroup, Filter: true})
+	if err != nil {
+		return nil, nil, err
 	}
 	var running sync.WaitGroup
 	running.Go(func() {
-		for !errors.Is(k.Poll(time.Second, func(raw []byte) { tell(b, raw) }), os.ErrClosed) {
+		for !errors.Is(k.Poll(time.Second, func(raw []byte) { tell(b, raw, id) }), os.ErrClosed) {
 		}
 	})
-	return func() error {
+	return k, func() error {
 		err := k.Close()
 		running.Wait()
 		return err
 	}, nil
 }
 
-func tell(b *Backend, raw []byte) {
+func tell(b *Backend, raw []byte, cgroup uint64) {
 	var r bpf.ExecRecord
 	if len(raw) < int(unsafe.Sizeof(r)) || *(*uint16)(unsafe.Pointer(&raw[0])) != bpf.RecordExec {
 		return
 	}
 	copy(unsafe.Slice((*byte)(unsafe.Pointer(&r)), unsafe.Sizeof(r)), raw)
+	tellExec(b, &r, cgroup)
+}
+
+// tellExec tells of processes of one cgroup: the machine may start others.
+func tellExec(b *Backend, r *bpf.ExecRecord, cgroup uint64) {
+	if r.Cgroup != cgroup {
+		return
+	}
 	path := unix.ByteSliceToString(unsafe.Slice((*byte)(unsafe.Pointer(&r.Filename[0])), len(r.Filename)))
 	b.Process(&event.Process{ID: event.ProcessID{PID: r.Id.Pid, Start: r.Id.Start, Exec: r.Id.Exec}, UID: r.Uid,
 		Executable: event.Executable{Path: path, Kind: event.ExecutableFile}})
@@ -284,18 +314,25 @@ func (l *lab) knows(pid int) bool {
 // do has the program try something and returns its error.
 func (p *program) do(what string, args ...any) (syscall.Errno, time.Duration) {
 	p.l.Helper()
+	errno, took, _ := p.count(what, args...)
+	return errno, took
+}
+
+// count is do that also tells how much was tried.
+func (p *program) count(what string, args ...any) (errno syscall.Errno, took time.Duration, tried int) {
+	p.l.Helper()
 	what = fmt.Sprintf(what, args...)
 	if _, err := io.WriteString(p.stdin, what+"\n"); err != nil {
 		p.l.Fatal(err)
 	}
-	var errno, took int
+	var number, micros int
 	if !p.lines.Scan() {
 		p.l.Fatalf("%s: no answer", what)
 	}
-	if _, err := fmt.Sscan(p.lines.Text(), &errno, &took); err != nil || errno < 0 {
+	if _, err := fmt.Sscan(p.lines.Text(), &number, &micros, &tried); err != nil || number < 0 {
 		p.l.Fatalf("%s: %s", what, p.lines.Text())
 	}
-	return syscall.Errno(errno), time.Duration(took) * time.Microsecond
+	return syscall.Errno(number), time.Duration(micros) * time.Microsecond, tried
 }
 
 // expect has the program try something that must end so, and promptly.

@@ -32,15 +32,16 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// obey does what each line says and answers with the error number and how long
-// it took, in microseconds.
+// obey does what each line says and answers with the error number, how long it
+// took, in microseconds, and how much was tried.
 func obey() {
 	lines := bufio.NewScanner(os.Stdin)
 	fmt.Println("up", os.Getpid())
 	for lines.Scan() {
 		began := time.Now()
+		tally = 0
 		err := try(strings.Fields(lines.Text()))
-		fmt.Println(number(err), time.Since(began).Microseconds())
+		fmt.Println(number(err), time.Since(began).Microseconds(), tally)
 	}
 }
 
@@ -95,8 +96,12 @@ func try(words []string) error {
 		return run("/proc/self/exe", words[1:])
 	case "run":
 		return run(words[1], words[2:])
-	case "storm":
-		return storm(words[1], words[2])
+	case "flood":
+		return flood(words[1], words[2], words[3])
+	case "reach":
+		return reach(words[1], words[2])
+	case "peers":
+		return manyPeers(words[1], words[2], words[3])
 	case "fastopen":
 		return fastOpen(words[1])
 	}
@@ -278,36 +283,15 @@ func run(path string, words []string) error {
 	if err != nil {
 		return errors.New("child: " + err.Error())
 	}
-	var pid, errno, took int
+	var pid, errno int
 	var up string
-	if _, err := fmt.Sscan(string(said), &up, &pid, &errno, &took); err != nil {
+	if _, err := fmt.Sscan(string(said), &up, &pid, &errno); err != nil {
 		return errors.New("child: " + string(said))
 	}
 	if errno == 0 {
 		return nil
 	}
 	return syscall.Errno(errno)
-}
-
-// storm tries to send to a peer, in every way and as often as it can for a
-// while, and succeeds if each attempt failed with EPERM.
-func storm(addr, duration string) error {
-	d, err := time.ParseDuration(duration)
-	if err != nil {
-		return err
-	}
-	tried := 0
-	for end := time.Now().Add(d); time.Now().Before(end); tried++ {
-		for _, way := range [][]string{{"tcp", addr}, {"udp", addr}, {"sendto", addr}} {
-			if err := try(way); !errors.Is(err, unix.EPERM) {
-				return errors.New(fmt.Sprint(way, " after ", tried, ": ", err))
-			}
-		}
-	}
-	if tried < 10 {
-		return errors.New("too few attempts to tell")
-	}
-	return nil
 }
 
 // echoOn answers on a port until the program ends.

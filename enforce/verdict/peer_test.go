@@ -74,6 +74,9 @@ type tap struct {
 	fd int
 }
 
+// tapRoom is for packets that nobody asked about yet.
+const tapRoom = 16 << 20 // bytes
+
 func (l *lab) tap() *tap {
 	l.Helper()
 	t := &tap{l: l}
@@ -85,6 +88,9 @@ func (l *lab) tap() *tap {
 		l.Fatal(err)
 	}
 	l.Cleanup(func() { unix.Close(t.fd) })
+	if err := unix.SetsockoptInt(t.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, tapRoom); err != nil {
+		l.Fatal(err)
+	}
 	return t
 }
 

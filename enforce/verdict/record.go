@@ -8,12 +8,8 @@ import (
 	"snitch/monitor/event"
 )
 
-// denied records an attempt that the kernel refused. A connection is destroyed,
-// or its program would wait for answers to packets that never left.
+// denied records an attempt that the kernel refused.
 func (b *Backend) denied(ctx context.Context, e *bpf.VerdictEvent) {
-	if e.Hook == bpf.VerdictAtEgress && e.Proto == event.ProtoTCP && e.Lport != 0 {
-		b.problem("cut a connection", b.destroy(e.Netns, []bpf.VerdictEvent{*e}))
-	}
 	c := b.connection(e)
 	if c == nil {
 		b.stats.unknown.Add(1)

@@ -7,19 +7,22 @@ import (
 	"time"
 
 	"snitch/bpf"
+	"snitch/monitor/event"
 )
 
 // Bounds of what waits for user space, and how many decide at once.
 const (
 	askQueue     = 1024
 	denialQueue  = 4096
+	cutQueue     = 1024
 	deciders     = 2
 	pollAtMost   = 200 * time.Millisecond
 	upkeepAtMost = time.Second
 )
 
 // startLocked starts the goroutines of a kernel side: one reads its events, some
-// decide, one records denials, one keeps subjects and expiry.
+// decide, one cuts, one records denials, one keeps subjects and expiry. Who cuts
+// waits for nobody who decides.
 func (b *Backend) startLocked() {
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stop = cancel
@@ -28,6 +31,11 @@ func (b *Backend) startLocked() {
 	for range deciders {
 		b.running.Go(func() { each(ctx, b.asks, func(e *bpf.VerdictEvent) { b.answer(ctx, kernel, e) }) })
 	}
+	b.running.Go(func() {
+		each(ctx, b.cuts, func(e *bpf.VerdictEvent) {
+			b.problem("cut a connection", b.destroy(e.Netns, []bpf.VerdictEvent{*e}))
+		})
+	})
 	b.running.Go(func() { each(ctx, b.denials, func(e *bpf.VerdictEvent) { b.denied(ctx, e) }) })
 	b.running.Go(func() { b.upkeep(ctx) })
 }
@@ -43,16 +51,26 @@ func each(ctx context.Context, events <-chan bpf.VerdictEvent, handle func(*bpf.
 	}
 }
 
+// hangs reports whether a denied connection must be destroyed: its program would
+// wait for answers to packets that never left.
+func hangs(e *bpf.VerdictEvent) bool {
+	return e.Hook == bpf.VerdictAtEgress && e.Proto == event.ProtoTCP && e.Lport != 0
+}
+
 // read sorts the kernel's events. What finds no room is counted: the kernel asks
-// again at the next attempt or packet.
+// again at the next attempt or packet, and tells again of a connection that goes
+// on.
 func (b *Backend) read(ctx context.Context, kernel *bpf.Verdicts) {
 	for ctx.Err() == nil {
 		err := kernel.Poll(pollAtMost, func(e *bpf.VerdictEvent) {
 			if e.Type == bpf.VerdictAsked {
 				b.queue(b.asks, e)
-			} else {
-				b.queue(b.denials, e)
+				return
 			}
+			if hangs(e) {
+				b.queue(b.cuts, e)
+			}
+			b.queue(b.denials, e)
 		})
 		if errors.Is(err, os.ErrClosed) {
 			return

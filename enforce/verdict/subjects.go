@@ -1,12 +1,15 @@
 package verdict
 
 import (
+	"errors"
+	"fmt"
 	"sync"
 
 	"snitch/bpf"
 	"snitch/monitor/event"
 	"snitch/policy"
 	"snitch/policy/rule"
+	"snitch/policy/table"
 )
 
 // inbox takes what is told of processes without ever blocking: only the latest
@@ -103,7 +106,11 @@ func (b *Backend) publishLocked(g *generation, s *subject) error {
 	}
 	slot := g.number & 1
 	s.classes.Class[slot], s.classes.Child[slot], s.classes.Generation[slot] = classes.Class[slot], classes.Child[slot], g.number
-	if put := b.kernel.PutSubject(verdictID(s.process.ID), s.classes); put != nil {
+	put := b.kernel.PutSubject(verdictID(s.process.ID), s.classes)
+	switch {
+	case errors.Is(put, bpf.ErrVerdictTableFull):
+		return fmt.Errorf("%w: no room for more processes", table.ErrFull)
+	case put != nil:
 		return put
 	}
 	return err
