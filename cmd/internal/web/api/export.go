@@ -2,14 +2,13 @@ package api
 
 import (
 	"context"
-	"encoding/csv"
-	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
+	"snitch/cmd/internal/sheet"
+	"snitch/cmd/internal/text"
 	"snitch/monitor/event"
 	"snitch/monitor/store/query"
 )
@@ -60,11 +59,9 @@ type export struct {
 	w      http.ResponseWriter
 	format string
 	begun  bool
-	csv    *csv.Writer
-	rows   int
 }
 
-func (e *export) begin(name string, columns []string) error {
+func (e *export) begin(name string) {
 	e.begun = true
 	kind := "application/x-ndjson"
 	if e.format == "csv" {
@@ -72,39 +69,6 @@ func (e *export) begin(name string, columns []string) error {
 	}
 	e.w.Header().Set("Content-Type", kind)
 	e.w.Header().Set("Content-Disposition", fmt.Sprintf(`attachment; filename="snitch-%s-%s.%s"`, name, time.Now().Format("20060102-150405"), e.format))
-	if e.format == "csv" {
-		e.csv = csv.NewWriter(e.w)
-		return e.csv.Write(columns)
-	}
-	return nil
-}
-
-func (e *export) row(v any, cells func() []string) error {
-	e.rows++
-	if e.csv == nil {
-		return json.NewEncoder(e.w).Encode(v)
-	}
-	list := cells()
-	for i := range list {
-		list[i] = harmless(list[i])
-	}
-	return e.csv.Write(list)
-}
-
-func (e *export) end() error {
-	if e.csv == nil {
-		return nil
-	}
-	e.csv.Flush()
-	return e.csv.Error()
-}
-
-// harmless keeps a spreadsheet from taking what a stranger wrote for a formula.
-func harmless(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
-		return "'" + s
-	}
-	return s
 }
 
 func (e *export) groups(ctx context.Context, db *query.DB, p *params) error {
@@ -119,25 +83,17 @@ func (e *export) groups(ctx context.Context, db *query.DB, p *params) error {
 	if err != nil {
 		return err
 	}
-	columns := append(append([]string{}, q.By...), "connections", "sent", "received", "denied", "would_deny", "first", "last")
-	if err := e.begin(strings.Join(q.By, "-"), columns); err != nil {
-		return err
+	e.begin(strings.Join(q.By, "-"))
+	if e.format == "csv" {
+		return sheet.Groups(e.w, &g)
 	}
 	for i := range g.Rows {
-		row := &g.Rows[i]
-		err := e.row(row, func() []string {
-			return append(append([]string{}, row.Keys...), number(row.Connections), number(row.Sent), number(row.Received),
-				number(row.Denied), number(row.WouldDeny), stamp(row.First), stamp(row.Last))
-		})
-		if err != nil {
+		if err := e.line(&g.Rows[i]); err != nil {
 			return err
 		}
 	}
-	return e.end()
+	return nil
 }
-
-var connectionColumns = []string{"time", "last", "action", "would", "rule", "user", "pid", "exe", "name", "cmdline", "sha256", "package", "parent_exe", "unit",
-	"container", "direction", "proto", "laddr", "lport", "raddr", "rport", "domain", "domain_source", "country", "sent", "received", "packets", "result"}
 
 func (e *export) connections(ctx context.Context, db *query.DB, p *params) error {
 	q := query.Query{Filters: p.filters(), Order: query.NewestFirst, Limit: p.number("limit", maxExport, maxExport)}
@@ -145,41 +101,39 @@ func (e *export) connections(ctx context.Context, db *query.DB, p *params) error
 	if p.err != nil {
 		return p.err
 	}
+	e.begin("connections")
+	write, flush := func(r *event.Record) error { return e.line(r) }, func() error { return nil }
+	if e.format == "csv" {
+		rows, err := sheet.NewRecords(e.w)
+		if err != nil {
+			return err
+		}
+		write, flush = rows.Write, rows.Flush
+	}
 	// A client that takes nothing for a while is let go; one that does may take
 	// its time.
 	control := http.NewResponseController(e.w)
-	if err := e.begin("connections", connectionColumns); err != nil {
-		return err
-	}
+	n := 0
 	err := db.Connections(ctx, q, func(r event.Record) error {
-		if e.rows%1024 == 0 {
+		if n++; n%1024 == 1 {
 			if err := control.SetWriteDeadline(time.Now().Add(longWithin)); err != nil {
 				return err
 			}
 		}
-		return e.row(&r, func() []string { return cells(&r) })
+		return write(&r)
 	})
 	if err != nil {
 		return err
 	}
-	return e.end()
+	return flush()
 }
 
-func cells(r *event.Record) []string {
-	parent := ""
-	if r.Parent != nil {
-		parent = r.Parent.Exe
+// line writes one line of JSON.
+func (e *export) line(v any) error {
+	line, err := text.JSON(v)
+	if err != nil {
+		return err
 	}
-	return []string{stamp(r.Time), stamp(r.Last), r.Action, r.Would, r.Rule, r.User, number(uint64(r.PID)), r.Exe, r.Name, r.Cmdline, r.SHA256, r.Package, parent,
-		r.Unit, r.Container, r.Direction, r.Proto, r.LAddr, number(uint64(r.LPort)), r.RAddr, number(uint64(r.RPort)), r.Domain, r.DomainSource, r.Country,
-		number(r.Sent), number(r.Received), number(r.Packets), r.Result}
-}
-
-func number(n uint64) string { return strconv.FormatUint(n, 10) }
-
-func stamp(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(time.RFC3339Nano)
+	_, err = e.w.Write(append(line, '\n'))
+	return err
 }

@@ -23,6 +23,9 @@ const (
 // ErrTooMany says that there are as many clients as there may be.
 var ErrTooMany = errors.New("too many live pages")
 
+// errIdle says that nobody listens any more.
+var errIdle = errors.New("nobody listens")
+
 // Source opens the daemon's feed.
 type Source interface {
 	Live(ctx context.Context) (*control.Feed, error)
@@ -40,10 +43,11 @@ type Hub struct {
 	ended   bool
 }
 
-// State says whether the daemon talks to us.
+// State says whether the daemon talks to us, or why not; "": it is not known
+// yet.
 type State struct {
 	Connected bool   `json:"connected"`
-	Why       string `json:"why,omitempty"` // not
+	Why       string `json:"why,omitempty"`
 }
 
 // New makes a hub, which Run makes work.
@@ -66,6 +70,10 @@ func (h *Hub) Run(ctx context.Context) {
 		err := h.session(ctx)
 		if ctx.Err() != nil {
 			return
+		}
+		if errors.Is(err, errIdle) {
+			h.tell(State{})
+			continue
 		}
 		why := "the daemon ended"
 		if err != nil {
@@ -99,7 +107,7 @@ func (h *Hub) session(ctx context.Context) error {
 		}
 		h.publish(&m)
 	}
-	return nil
+	return errIdle
 }
 
 func (h *Hub) publish(m *control.Message) {
@@ -163,9 +171,7 @@ func (h *Hub) join(filters query.Filters) (*client, error) {
 		return nil, ErrTooMany
 	}
 	c := newClient(filters)
-	if len(h.clients) > 0 { // else the state is an old one
-		c.tell(h.state)
-	}
+	c.tell(h.state)
 	h.clients[c] = struct{}{}
 	select {
 	case h.wake <- struct{}{}:
