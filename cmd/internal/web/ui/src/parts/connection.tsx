@@ -22,7 +22,7 @@ export function Peer({ c }: { c: Conn }) {
   return (
     <span class="peer clip" title={show(`${c.domain} ${port(addr, n)}`.trim())}>
       <span class="dim" role="img" aria-label={directions[c.direction] ?? ""}>{arrows[c.direction] ?? "?"}</span> <Flag code={c.country} />
-      {c.domain !== "" ? <><bdi class="clip">{show(c.domain)}</bdi><span class="dim">{n !== 0 ? `:${n}` : ""}</span></> : <bdi class="clip">{addr === "" ? c.family : port(addr, n)}</bdi>}
+      {c.domain !== "" ? <><bdi class="clip">{show(c.domain)}</bdi><span class="dim port">{n !== 0 ? `:${n}` : ""}</span></> : <bdi class="clip">{addr === "" ? c.family : port(addr, n)}</bdi>}
     </span>
   );
 }

@@ -2,7 +2,7 @@
 
 import { useEffect, useRef } from "preact/hooks";
 import { useData } from "../lib/data";
-import { is, label, parts } from "../lib/filter";
+import { is, label, negated, parts } from "../lib/filter";
 import { bytes, count, plural, show } from "../lib/format";
 import { go, usePlace } from "../lib/route";
 import type { Conns, Groups, Program, ProgramDetail, Series } from "../lib/types";
@@ -33,6 +33,7 @@ export function Drawer({ filter, query, onClose }: { filter: string; query: URLS
         <div><p class="drawer-kind">{label(field)}</p><h2><Key field={field} value={value} /></h2></div>
         <div class="actions">
           <Button icon="plus" label="Only this" onClick={() => go(withFilter(p, filter))} />
+          <Button icon="minus" label="Without" onClick={() => go(withFilter(p, negated(filter)))} />
           <Button icon="close" label="Close" bare kind="quiet" onClick={onClose} keys="Escape" />
         </div>
       </header>

@@ -2,6 +2,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { bytes, countryName, plural } from "../lib/format";
+import { go } from "../lib/route";
 import type { Row, World } from "../lib/types";
 import { assetURL } from "./bits";
 
@@ -32,10 +33,11 @@ export function WorldMap({ rows, href, value, form }: { rows: Row[]; href: (code
   const shape = (code: string, child: preact.JSX.Element) => {
     const r = by.get(code);
     if (!r || code === "") return <g key={code} class="land">{child}</g>;
+    // A short cut for the mouse: the list of countries has the links.
     return (
-      <a key={code} href={href(code)} class={`land s${shade(value(r), most)}`} tabIndex={-1} aria-hidden="true"
+      <g key={code} class={`land to s${shade(value(r), most)}`} onClick={() => go(href(code))}
         onMouseMove={(e) => { const b = (e.currentTarget as Element).closest("svg")!.getBoundingClientRect(); setOver({ code, x: e.clientX - b.left, y: e.clientY - b.top }); }}
-        onMouseLeave={() => setOver(null)}>{child}</a>
+        onMouseLeave={() => setOver(null)}>{child}</g>
     );
   };
   const known = rows.filter((r) => r.keys?.[0]).length;

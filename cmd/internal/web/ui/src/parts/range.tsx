@@ -52,7 +52,7 @@ export function step(p: Place, forward: boolean): void {
   if (s.last === "all") return;
   const length = s.until - s.since;
   const until = forward ? s.until + length : s.since;
-  if (forward && (s.last !== "" || until >= Date.now())) {
+  if (forward && (s.last !== "" || until + length / 10 >= Date.now())) {
     const preset = presets.find(([v]) => lengthOf(v) === length);
     if (s.last === "") go(changed(p, { since: null, until: null, last: preset ? preset[0] : "24h", offset: null }));
     return;
