@@ -13,7 +13,7 @@ KERNELS ?= 5.10 6.1 6.12 7
 FUZZTIME ?= 5s
 
 .DEFAULT_GOAL := help
-.PHONY: build generate web generate-check fmt lint run test test-short test-race test-kernel differential fuzz e2e bench bench-policy package clean help
+.PHONY: build generate web screenshots generate-check fmt lint run test test-short test-race test-kernel differential fuzz e2e bench bench-policy package clean help
 
 build: ## build the static binary build/snitch
 	@mkdir -p $(BUILD)
@@ -25,6 +25,11 @@ generate: web ## compile the BPF programs and their Go bindings (pinned clang-19
 
 web: ## bundle the web interface (no node needed)
 	$(GO) generate ./cmd/internal/web/ui
+
+screenshots: ## take the pictures of the documentation from a seeded record (Chromium)
+	@tools/setup.sh test
+	@mkdir -p docs/pictures
+	$(GO) test -count=1 -tags pictures -run '^TestWebPictures$$' ./cmd/snitch -pictures $(CURDIR)/docs/pictures
 
 generate-check: generate ## prove that the committed BPF objects and bundle are those of the sources
 	@git diff --exit-code -- bpf cmd/internal/web/ui/dist || { echo "generate-check: commit what 'make generate' made" >&2; exit 1; }
