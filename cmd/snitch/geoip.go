@@ -243,21 +243,27 @@ func showPlaces(out io.Writer, places *geoip.DB, addrs []netip.Addr, asJSON bool
 			}
 			continue
 		}
-		var facts []string
-		for _, fact := range []string{p.Scope, p.Country, p.City, p.Network} {
-			if fact != "" {
-				facts = append(facts, text.Clean(fact))
-			}
+		where := placeWords(p)
+		if where == "" {
+			where = "not known"
 		}
-		if p.ASN != 0 {
-			facts = append(facts, fmt.Sprintf("AS%d", p.ASN))
-		}
-		if len(facts) == 0 {
-			facts = []string{"not known"}
-		}
-		if err := write(out, fmt.Sprintf("%s  %s\n", a, strings.Join(facts, ", "))); err != nil {
+		if err := write(out, fmt.Sprintf("%s  %s\n", a, text.Clean(where))); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// placeWords says where an address is, "" if nothing is known; hostile text.
+func placeWords(p geoip.Place) string {
+	var facts []string
+	for _, fact := range []string{p.Scope, p.Country, p.City, p.Network} {
+		if fact != "" {
+			facts = append(facts, fact)
+		}
+	}
+	if p.ASN != 0 {
+		facts = append(facts, fmt.Sprintf("AS%d", p.ASN))
+	}
+	return strings.Join(facts, ", ")
 }

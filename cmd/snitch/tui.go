@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"snitch/cmd/internal/tui/browse"
 	"snitch/cmd/internal/tui/top"
 	"snitch/monitor/event"
+	"snitch/monitor/geoip"
 	"snitch/monitor/store"
 	"snitch/monitor/store/query"
 	"snitch/monitor/store/schema"
@@ -59,7 +61,18 @@ func runTUI(ctx context.Context, io stdio, opts TUIOptions) error {
 		return databaseError(err)
 	}
 	defer db.Close()
+	places, err := geoip.Open(filepath.Join(opts.State, placesDir), nil)
+	if err != nil {
+		return err
+	}
 	deps := browse.Deps{
+		Place: func(address string) string {
+			addr, err := netip.ParseAddr(address)
+			if err != nil {
+				return ""
+			}
+			return placeWords(places.Place(addr))
+		},
 		Record: db, Alerts: db.Alerts, Program: db.Executable,
 		Why:   func(ctx context.Context, a *event.Alert) (string, error) { return alertWhy(ctx, path, a) },
 		Rules: func(ctx context.Context) ([]browse.Rule, error) { return rulesInUse(ctx, db) },

@@ -35,6 +35,9 @@ type Deps struct {
 	Rules func(ctx context.Context) ([]Rule, error)
 	// Program is all that is known of a program, by path or SHA-256.
 	Program func(ctx context.Context, key string) (query.ExecutableDetail, error)
+	// Place says where an address is, "" when that is not known. It is called for
+	// what is seen only, and does not block. It may be nil.
+	Place func(address string) string
 	// Follow fills the live table until ctx ends.
 	Follow func(ctx context.Context, c *top.Collector)
 	Now    func() time.Time
@@ -90,6 +93,13 @@ func New(ctx context.Context, deps Deps) *App {
 
 // Close ends what runs aside and waits for it.
 func (a *App) Close() { a.tasks.close() }
+
+func (a *App) place(address string) string {
+	if a.deps.Place == nil || address == "" {
+		return ""
+	}
+	return a.deps.Place(address)
+}
 
 // Tabs, in the order of New.
 const (

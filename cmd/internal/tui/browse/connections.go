@@ -199,7 +199,7 @@ func (p *connectionsPane) act(action string) tea.Cmd {
 	switch action {
 	case "open":
 		if i := p.table.Cursor(); i >= 0 {
-			p.detail = &ui.Detail{Title: ui.Program(&p.rows[i]), Facts: ui.RecordFacts(&p.rows[i], p.app.scope.units)}
+			p.detail = &ui.Detail{Title: ui.Program(&p.rows[i]), Facts: ui.RecordFacts(&p.rows[i], p.app.scope.units, p.app.place(p.rows[i].RAddr))}
 		}
 		return nil
 	case "include", "exclude", "peer":

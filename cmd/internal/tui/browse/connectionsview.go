@@ -10,10 +10,10 @@ func (p *connectionsPane) layout() {
 	p.table.Sorted = 0
 	p.table.Columns = []ui.Column{
 		{Title: "TIME", Width: 12, Drop: 5},
-		{Title: "PROGRAM", Width: 10, Flex: 3, Max: 36},
+		{Title: "PROGRAM", Width: 13, Flex: 2, Max: 32},
 		{Title: "← PARENT", Width: 10, Flex: 1, Max: 16, Drop: 9},
 		{Title: "USER", Width: 8, Drop: 8},
-		{Title: "  PEER", Width: 16, Flex: 4, Max: 64},
+		{Title: "  PEER", Width: 24, Flex: 4, Max: 64},
 		{Title: "CC", Width: 2, Drop: 7},
 		{Title: "PROTO", Width: 5, Drop: 6},
 		{Title: "RECEIVED", Width: w + 1, Right: true, Drop: 3},

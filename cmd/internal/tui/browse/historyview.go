@@ -3,6 +3,8 @@ package browse
 import (
 	"errors"
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,13 +17,21 @@ const shareWidth = 10
 // layout makes the columns of a view.
 func (p *historyPane) layout() {
 	w := p.app.unitWidth()
-	key := ui.Column{Title: strings.ToUpper(viewTitle(p.field())), Width: 14, Flex: 5, Tail: strings.HasSuffix(p.field(), "exe")}
+	exe := strings.HasSuffix(p.field(), "exe")
+	key := ui.Column{Title: strings.ToUpper(viewTitle(p.field())), Width: 14, Flex: 5, Tail: exe}
+	if exe && p.paths() {
+		key.Flex, key.Max = 2, 30
+	}
 	if p.field() == query.ByTime {
 		key.Max, key.Tail = 32, false
 	}
+	beside := ui.Column{Width: 8, Flex: 3, Max: 40, Drop: 7, Tail: exe}
+	if !p.hasDetails() {
+		beside = ui.Column{Width: 1, Drop: 7}
+	}
 	p.table.Columns = []ui.Column{
 		key,
-		{Title: "", Width: 8, Flex: 3, Max: 32, Drop: 7},
+		beside,
 		{Title: "SHARE", Width: shareWidth, Drop: 5},
 		{Title: "CONNS", Width: 9, Right: true, Drop: 2},
 		{Title: "RECEIVED", Width: w + 1, Right: true},
@@ -41,9 +51,7 @@ func (p *historyPane) row(i int, cells []ui.Cell) {
 	r := &p.groups.Rows[i]
 	u := p.app.scope.units
 	cells[0] = p.keyCell(r)
-	if len(r.Details) > 0 {
-		cells[1] = ui.Cell{Text: r.Details[0], Tone: ui.Dim}
-	}
+	cells[1] = ui.Cell{Text: p.detailOf(r), Tone: ui.Dim}
 	cells[2] = ui.Cell{Text: ui.Bar(p.share(r), shareWidth), Tone: ui.Accent}
 	cells[3] = ui.Cell{Text: ui.Count(r.Connections)}
 	cells[4] = amount(r.Received, u)
@@ -64,6 +72,8 @@ func (p *historyPane) keyCell(r *query.GroupRow) ui.Cell {
 	switch {
 	case key == "":
 		return ui.Cell{Text: "(none)", Tone: ui.Dim}
+	case p.paths():
+		return ui.Cell{Text: path.Base(key), Tone: ui.Strong}
 	case p.field() == query.ByTime:
 		if at, err := time.Parse(time.RFC3339, key); err == nil {
 			return ui.Cell{Text: p.app.scope.between(at, at.Add(time.Duration(p.groups.Width))), Tone: ui.Strong}
@@ -71,6 +81,34 @@ func (p *historyPane) keyCell(r *query.GroupRow) ui.Cell {
 	}
 	return ui.Cell{Text: key, Tone: ui.Strong}
 }
+
+// detailOf is what stands beside the key: the directory of a program, the place
+// of an address, or what the record has.
+func (p *historyPane) detailOf(r *query.GroupRow) string {
+	switch key := r.Keys[0]; {
+	case p.paths() && key != "":
+		return path.Dir(key)
+	case p.field() == "raddr":
+		return p.app.place(key)
+	case len(r.Details) > 0:
+		return r.Details[0]
+	}
+	return ""
+}
+
+// hasDetails looks at the first rows: what stands beside keys is of a view.
+func (p *historyPane) hasDetails() bool {
+	rows := p.groups.Rows[:min(len(p.groups.Rows), 100)]
+	return slices.ContainsFunc(rows, func(r query.GroupRow) bool { return p.detailOf(&r) != "" })
+}
+
+// paths reports whether keys are paths that are shown in two columns.
+func (p *historyPane) paths() bool {
+	return strings.HasSuffix(p.field(), "exe") && p.app.width >= twoColumns
+}
+
+// twoColumns is how wide a terminal must be to show what stands beside keys.
+const twoColumns = 96
 
 // share is what part of all a row has, of what the order is about.
 func (p *historyPane) share(r *query.GroupRow) float64 {
@@ -118,6 +156,7 @@ func ago(now, at time.Time) string {
 }
 
 func (p *historyPane) lines(t *ui.Theme, width, height int) []string {
+	p.layout() // which goes by the width
 	lines := []string{p.crumbs(t, width)}
 	lines = append(lines, p.chart(t, width, height)...)
 	bottom := p.bottom(t, width)

@@ -99,7 +99,7 @@ func (m *Model) open() tea.Cmd {
 	}
 	r := m.rows[i]
 	if r.Field == "" {
-		m.detail = &ui.Detail{Title: r.Name, Facts: ui.RecordFacts(r.Record, m.units)}
+		m.detail = &ui.Detail{Title: r.Name, Facts: ui.RecordFacts(r.Record, m.units, "")}
 		return nil
 	}
 	if err := m.stack.Push(ui.Filter(r.Field, "=", r.Value)); err != nil {

@@ -75,7 +75,7 @@ func TestRates(t *testing.T) {
 	old.Sent += 600
 	s.apply(old, false)
 	s.tick()
-	if r := s.app.model.rows[0]; r.Up != 200 || slices.Max(r.History[:]) != 600 {
+	if r := s.app.model.rows[0]; r.Up != 200 || slices.Max(r.History[:]) != 200 {
 		t.Errorf("after a pause: %d/s, %v", r.Up, r.History)
 	}
 }

@@ -57,7 +57,7 @@ type State struct {
 	Full        uint64 // connections that found no room
 	Sent        uint64 // bytes a second, of all
 	Received    uint64
-	History     []uint64 // bytes a tick, the last at the end
+	History     []uint64 // bytes a second, the last at the end
 }
 
 // Collector holds the connections of the feed. It is safe for concurrent use.
@@ -157,6 +157,8 @@ func (x *conn) open() bool {
 
 func (f *flow) add(g flow) { f.sent += g.sent; f.received += g.received }
 
+func (f *flow) sub(g flow) { f.sent -= g.sent; f.received -= g.received }
+
 // at is the sample of a tick. Samples of ticks in which nothing moved are
 // cleared here, not at each tick of each connection.
 func (x *conn) at(tick uint64) *flow {
@@ -215,13 +217,14 @@ func (c *Collector) State() State {
 			s.Open++
 		}
 	}
+	var over flow
 	for t := c.tick - samples + 1; t < c.tick; t++ {
-		s.History = append(s.History, c.total[t%samples].total())
+		over.add(c.total[t%samples])
+		if t > c.tick-samples+smooth {
+			over.sub(c.total[(t-smooth)%samples])
+		}
+		s.History = append(s.History, over.total()/smooth)
 	}
-	var sum flow
-	for t := c.tick - smooth; t < c.tick; t++ {
-		sum.add(c.total[t%samples])
-	}
-	s.Sent, s.Received = sum.sent/smooth, sum.received/smooth
+	s.Sent, s.Received = over.sent/smooth, over.received/smooth
 	return s
 }

@@ -142,16 +142,18 @@ func (r *Row) add(x *conn, now uint64) {
 	if x.last+samples <= now {
 		return
 	}
-	var sum flow
+	// Over some samples each, as the rates: the daemon's seconds are not ours.
+	var over flow
 	for i := range uint64(samples - 1) {
-		f := x.sample(now - samples + 1 + i)
-		r.History[i] += f.total()
-		if i >= samples-1-smooth {
-			sum.add(f)
+		t := now - samples + 1 + i
+		over.add(x.sample(t))
+		if i >= smooth {
+			over.sub(x.sample(t - smooth))
 		}
+		r.History[i] += over.total() / smooth
 	}
-	r.Up += sum.sent / smooth
-	r.Down += sum.received / smooth
+	r.Up += over.sent / smooth
+	r.Down += over.received / smooth
 }
 
 func latest(r *event.Record) time.Time {

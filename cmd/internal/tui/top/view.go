@@ -32,7 +32,7 @@ func columns(v View, u ui.Units) []column {
 		{Column: ui.Column{Title: "SENT", Width: w, Right: true, Drop: 4}, order: BySent, sorted: true,
 			cell: func(m *Model, r *Row) ui.Cell { return m.bytes(r.Sent) }},
 	}
-	verdict := column{Column: ui.Column{Title: "VERDICT", Width: 12, Drop: 3}, cell: verdictCell}
+	verdict := column{Column: ui.Column{Title: "VERDICT", Width: 14, Drop: 3}, cell: verdictCell}
 	conns := column{Column: ui.Column{Title: "CONNS", Width: 6, Right: true, Drop: 2}, order: ByConnections, sorted: true, cell: connsCell}
 	user := column{Column: ui.Column{Title: "USER", Width: 9, Drop: 7}, cell: userCell}
 	switch v {

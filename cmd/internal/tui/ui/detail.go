@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -99,8 +100,9 @@ func Wrap(s string, width int) []string {
 	return append(out, b.String())
 }
 
-// RecordFacts is all that the record has of a connection.
-func RecordFacts(r *event.Record, u Units) []Fact {
+// RecordFacts is all that the record has of a connection; place is where the
+// other end is, if more than its country is known.
+func RecordFacts(r *event.Record, u Units, place string) []Fact {
 	var out []Fact
 	add := func(name, value string, tone Tone) {
 		if value != "" {
@@ -108,7 +110,8 @@ func RecordFacts(r *event.Record, u Units) []Fact {
 		}
 	}
 	add("peer", Arrow(r.Direction)+" "+Peer(r), Strong)
-	add("address", strings.TrimSpace(r.RAddr+" "+r.Country), Plain)
+	add("address", r.RAddr, Plain)
+	add("place", cmp.Or(place, r.Country), Plain)
 	if r.Domain != "" {
 		add("name from", r.DomainSource, Plain)
 	}
