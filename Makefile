@@ -26,10 +26,11 @@ generate: web ## compile the BPF programs and their Go bindings (pinned clang-19
 web: ## bundle the web interface (no node needed)
 	$(GO) generate ./cmd/internal/web/ui
 
-screenshots: ## take the pictures of the documentation from a seeded record (Chromium)
+screenshots: build ## take the pictures of the documentation from a seeded record (Chromium, tmux)
 	@tools/setup.sh test
 	@mkdir -p docs/pictures
 	$(GO) test -count=1 -tags pictures -run '^TestWebPictures$$' ./cmd/snitch -pictures $(CURDIR)/docs/pictures
+	$(GO) run ./tools/captures -snitch $(BUILD)/snitch -o docs/pictures
 
 generate-check: generate ## prove that the committed BPF objects and bundle are those of the sources
 	@git diff --exit-code -- bpf cmd/internal/web/ui/dist || { echo "generate-check: commit what 'make generate' made" >&2; exit 1; }
