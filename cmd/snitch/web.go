@@ -100,8 +100,12 @@ func runWeb(ctx context.Context, io stdio, opts WebOptions) error {
 	source := &webDB{path: path, daemon: daemon, users: new(users)}
 	defer source.Close()
 	door, announce := opts.door(io, l)
+	places, err := newWebPlaces(opts.State, log)
+	if err != nil {
+		return err
+	}
 	server, err := web.New(web.Config{Gate: door, Feed: daemon, Version: version, Log: log,
-		API: api.Config{DB: source.get, Daemon: daemon, Judge: &webJudge{db: source.get, daemon: daemon}, Log: log}})
+		API: api.Config{DB: source.get, Daemon: daemon, Judge: &webJudge{db: source.get, daemon: daemon}, Places: places, Log: log}})
 	if err != nil {
 		return err
 	}

@@ -271,6 +271,7 @@ func TestRefusals(t *testing.T) {
 		{"GET", "/api/draft?time=2020-01-01T00:00:00Z&action=burn", "", 400, "action"},
 		{"GET", "/api/draft?time=2020-01-01T00:00:00Z&action=allow", "", 404, "no longer"},
 		{"GET", "/api/export?format=xls", "", 400, "format"},
+		{"GET", "/api/place?addr=nowhere", "", 400, "no address"},
 		{"GET", "/api/live?f=nofield", "", 400, "nofield"},
 		{"POST", "/api/alerts", `{"ids":[1],"state":"gone"}`, 400, "gone"},
 		{"POST", "/api/alerts", `{"ids":[],"state":"seen"}`, 400, "0 alerts"},

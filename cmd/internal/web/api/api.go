@@ -47,6 +47,7 @@ type Config struct {
 	DB     func(ctx context.Context) (*query.DB, error)
 	Daemon Daemon
 	Judge  Judge
+	Places Places
 	Log    *slog.Logger
 }
 
@@ -75,6 +76,8 @@ func New(cfg Config) *Handler {
 		"GET /api/draft":       h.draft,
 		"GET /api/policy":      h.policy,
 		"GET /api/health":      h.health,
+		"GET /api/place":       h.place,
+		"GET /api/credits":     h.credits,
 		"GET /api/status":      h.status,
 	} {
 		h.mux.HandleFunc(pattern, h.plain(answer))

@@ -5,7 +5,7 @@ import { useEffect, useState } from "preact/hooks";
 import { Tick, useData } from "./lib/data";
 import { count } from "./lib/format";
 import { go, here, onLink, onMove, type Place, PlaceContext, to } from "./lib/route";
-import type { Alerts } from "./lib/types";
+import type { Alerts, Credit } from "./lib/types";
 import { AlertsPage } from "./pages/alerts";
 import { ExplorePage } from "./pages/explore";
 import { HealthPage } from "./pages/health";
@@ -113,6 +113,7 @@ function App() {
             </div>
           </header>
           <main id="main" tabIndex={-1}><room.page key={room.path} /></main>
+          <Credits />
         </div>
       </div>
       <Toasts />
@@ -148,6 +149,14 @@ function Rail({ place, room, onHelp }: { place: Place; room: Room; onHelp: () =>
       </div>
     </nav>
   );
+}
+
+/** What the licences of installed tables of places want to be shown. */
+function Credits() {
+  const d = useData<Credit[]>("/api/credits", false);
+  const list = d.value ?? [];
+  if (list.length === 0) return null;
+  return <footer class="credits">{list.map((c) => <a key={c.text} href={c.url} target="_blank" rel="noreferrer noopener">{c.text}</a>)}</footer>;
 }
 
 function ThemeButton() {

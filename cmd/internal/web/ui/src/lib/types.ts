@@ -265,6 +265,19 @@ export interface Trial {
   took: number;
 }
 
+export interface Place {
+  scope?: string;
+  country?: string;
+  city?: string;
+  asn?: number;
+  network?: string;
+}
+
+export interface Credit {
+  text: string;
+  url: string;
+}
+
 export interface Problem {
   error: string;
   hint?: string;

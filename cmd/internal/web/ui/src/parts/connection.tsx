@@ -2,10 +2,11 @@
 
 import { type ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
+import { useData } from "../lib/data";
 import { is } from "../lib/filter";
-import { base, bytes, count, exact, fullTime, seconds, show } from "../lib/format";
+import { base, bytes, count, countryName, exact, fullTime, seconds, show } from "../lib/format";
 import { to, usePlace } from "../lib/route";
-import type { Ancestor, Conn } from "../lib/types";
+import type { Ancestor, Conn, Place } from "../lib/types";
 import { Button, Country, Flag, Path, Text, Verdict, When } from "./bits";
 import { Icon } from "./icons";
 import { DraftDialog, WhyDialog } from "./rules";
@@ -25,6 +26,15 @@ export function Peer({ c }: { c: Conn }) {
       {c.domain !== "" ? <><bdi class="clip">{show(c.domain)}</bdi><span class="dim port">{n !== 0 ? `:${n}` : ""}</span></> : <bdi class="clip">{addr === "" ? c.family : port(addr, n)}</bdi>}
     </span>
   );
+}
+
+/** Where is what the tables say of an address. */
+export function Where({ addr }: { addr: string }) {
+  const d = useData<Place>(addr ? `/api/place?addr=${encodeURIComponent(addr)}` : "", false);
+  const p = d.value;
+  if (!p) return null;
+  const words = [p.scope ? `${p.scope} address` : "", p.city ? show(p.city) : "", p.country ? countryName(p.country) : "", p.asn ? `AS${p.asn} ${show(p.network ?? "")}`.trim() : ""].filter((w) => w !== "");
+  return words.length > 0 ? <><Flag code={p.country ?? ""} />{words.join(", ")}</> : <span class="empty-value">unknown</span>;
 }
 
 /** verdict is what a person must know of a row: what was denied, else how it ended. */
@@ -93,7 +103,8 @@ export function ConnDetail({ c }: { c: Conn }) {
         <Fact name="Here"><span class="mono">{c.laddr === "" ? "–" : port(c.laddr, c.lport)}</span></Fact>
         <Fact name="Protocol">{show(c.proto)} over {show(c.family)}</Fact>
         {c.sni ? <Fact name="Claimed name"><Text s={c.sni} /></Fact> : null}
-        {c.country !== "" && <Fact name="Country"><Country code={c.country} /></Fact>}
+        {c.country !== "" && <Fact name="Country then"><Country code={c.country} /></Fact>}
+        {c.raddr !== "" && <Fact name="Where"><Where addr={c.raddr} /></Fact>}
         <Fact name="Bytes">{exact(c.received)} received, {exact(c.sent)} sent, {plural(c.packets)}</Fact>
         <Fact name="Result">{show(c.result)}{c.existing ? ", older than snitch" : ""}</Fact>
         <Fact name="Verdict"><Verdict word={c.action} /> {c.would !== c.action && c.would !== "" && <span class="dim">rules said {show(c.would)}</span>}</Fact>

@@ -8,7 +8,7 @@ import { go, usePlace } from "../lib/route";
 import type { Conns, Groups, Program, ProgramDetail, Series } from "../lib/types";
 import { Button, Copy, Empty, Loaded, Path, Text, When } from "./bits";
 import { Spark, valuesOf } from "./chart";
-import { ConnTable, Lineage } from "./connection";
+import { ConnTable, Lineage, Where } from "./connection";
 import { withFilter } from "./filters";
 import { Key, TopList } from "./top";
 
@@ -39,6 +39,7 @@ export function Drawer({ filter, query, onClose }: { filter: string; query: URLS
       </header>
       <Sum query={q} />
       {programFields.has(field) && value !== "" && <ProgramPart value={value} />}
+      {(field === "raddr" || field === "laddr") && value !== "" && <section><h3>Where</h3><p><Where addr={value} /></p></section>}
       {others.map((f) => <Others key={f} field={f} query={q} />)}
       <section><h3>Recent connections</h3><Recent query={q} /></section>
     </aside>
