@@ -222,21 +222,16 @@ type webDB struct {
 	daemon *control.Client
 	users  *users
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards what follows
 	db      *query.DB
 	flushed time.Time
 }
 
 // get returns the database, with what happened until a moment ago.
 func (w *webDB) get(ctx context.Context) (*query.DB, error) {
+	w.flush(ctx)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if now := time.Now(); now.Sub(w.flushed) >= flushEvery {
-		soon, cancel := context.WithTimeout(ctx, flushWithin)
-		_ = w.daemon.Flush(soon) // without a daemon the database is all there is
-		cancel()
-		w.flushed = time.Now()
-	}
 	if w.db != nil {
 		return w.db, nil
 	}
@@ -246,6 +241,24 @@ func (w *webDB) get(ctx context.Context) (*query.DB, error) {
 	}
 	w.db = db
 	return db, nil
+}
+
+// flush has the daemon write, when that was not done a moment ago. Others do
+// not wait for it.
+func (w *webDB) flush(ctx context.Context) {
+	now := time.Now()
+	w.mu.Lock()
+	due := now.Sub(w.flushed) >= flushEvery
+	if due {
+		w.flushed = now
+	}
+	w.mu.Unlock()
+	if !due {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, flushWithin)
+	defer cancel()
+	_ = w.daemon.Flush(ctx) // without a daemon the database is all there is
 }
 
 // Close closes the database.

@@ -97,7 +97,7 @@ function ProgramPart({ value }: { value: string }) {
             {(x.cmdlines ?? []).length > 0 && <div class="fact"><dt>Command lines</dt><dd class="mono wrap">{x.cmdlines!.slice(0, 5).map(show).join("\n")}</dd></div>}
           </dl>
         </section>
-        {(x.hashes ?? []).length > 1 && <Versions title="Other contents of this path" list={x.hashes!} now={x.id} by="hash" />}
+        {(x.hashes ?? []).length > 1 && <Versions title="What this path has held" list={x.hashes!} now={x.id} by="hash" />}
         {(x.same_paths ?? []).length > 0 && <Versions title="The same content elsewhere" list={x.same_paths!} now={x.id} by="path" />}
         {(x.lineages ?? []).length > 0 && <section>
           <h3>Started by</h3>
