@@ -27,6 +27,7 @@ type Report struct {
 	OtherMounts  bool   `json:"other_mounts,omitempty"` // Exe is a path of another mount namespace
 	Removed      bool   `json:"removed,omitempty"`      // the file was removed soon: nobody can verify Exe then
 	Flows        []Flow `json:"flows"`
+	Took         int64  `json:"took"`            // microseconds, without the process's start
 	Error        string `json:"error,omitempty"` // the generator failed: its counts mean nothing
 }
 

@@ -65,6 +65,8 @@ func (d *daemon) checkGone(tb testing.TB, cg *bpftest.Cgroup) {
 type record struct {
 	Time   time.Time `json:"time"`
 	Action string    `json:"action"`
+	Would  string    `json:"would"`
+	Rule   string    `json:"rule"`
 	PID    int       `json:"pid"`
 	ancestor
 	Parent      *ancestor `json:"parent"`

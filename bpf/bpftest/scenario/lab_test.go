@@ -29,6 +29,9 @@ type lab struct {
 	traffic string
 	mac     string
 	env     []string // of the generators
+	// peersApart keeps the peers out of the scenario's cgroup: what is denied
+	// there is not denied to them.
+	peersApart bool
 }
 
 func newLab(tb testing.TB, traffic string) *lab {
@@ -134,8 +137,12 @@ func (l *lab) generate(s *scenario, at *bpftest.Cgroup) ([]report.Report, error)
 		}
 	}
 	here, there := bpftest.Place{Net: l.pair.Client, Cgroup: cg}, bpftest.Place{Net: l.pair.Server, Cgroup: cg}
+	local := here
+	if l.peersApart {
+		local.Cgroup, there.Cgroup = nil, nil
+	}
 	err = l.withPeer(s.peer, there, out, func() error {
-		return l.withPeer(s.local, here, out, func() error { return l.client(s, dir, here, out) })
+		return l.withPeer(s.local, local, out, func() error { return l.client(s, dir, here, out) })
 	})
 	reports, readErr := readReports(out)
 	return reports, errors.Join(err, readErr)

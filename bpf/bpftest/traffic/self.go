@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -192,8 +193,10 @@ func reported(name string, f func(r *report.Report) error) error {
 	if err != nil {
 		return err
 	}
+	began := time.Now()
 	if err = f(r); err != nil {
 		r.Error = err.Error()
 	}
+	r.Took = time.Since(began).Microseconds()
 	return errors.Join(err, printReport(r))
 }

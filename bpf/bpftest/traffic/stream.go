@@ -30,6 +30,7 @@ type stream struct {
 	bind     netip.AddrPort
 	six      bool // IPv6 socket, the address v4-mapped if need be
 	fastOpen bool
+	nonblock bool // connect without waiting, then poll
 	sendWay  string
 	recvWay  string
 	order    order
@@ -45,6 +46,7 @@ func (s *stream) flags(f *flag.FlagSet) {
 	f.TextVar(&s.bind, "bind", netip.AddrPort{}, "own address")
 	f.BoolVar(&s.six, "six", false, "use an IPv6 socket also for an IPv4 address")
 	f.BoolVar(&s.fastOpen, "fastopen", false, "send the first bytes with the SYN")
+	f.BoolVar(&s.nonblock, "nonblock", false, "connect a non-blocking socket and poll for the end of it")
 	f.StringVar(&s.sendWay, "send", "write", "way to send")
 	f.StringVar(&s.recvWay, "recv", "read", "way to receive")
 	f.Uint64Var(&s.order.total, "n", 100_003, "bytes to send")
@@ -138,6 +140,9 @@ func (s *stream) domain() int {
 // connect returns how many bytes went out with the SYN.
 func (s *stream) connect(fd int) (int, error) {
 	sa := sockaddr(s.domain(), s.to)
+	if s.nonblock {
+		return 0, connectNonblock(fd, sa)
+	}
 	if !s.fastOpen {
 		if err := unix.Connect(fd, sa); err != nil {
 			return 0, fmt.Errorf("connect: %w", err)
@@ -154,6 +159,33 @@ func (s *stream) connect(fd int) (int, error) {
 		return n, fmt.Errorf("fast open took %d of %d bytes", n, orderLen)
 	}
 	return n, nil
+}
+
+// connectNonblock connects as event loops do, and leaves the socket blocking.
+func connectNonblock(fd int, sa unix.Sockaddr) error {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return fmt.Errorf("make non-blocking: %w", err)
+	}
+	if err := unix.Connect(fd, sa); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+		return fmt.Errorf("connect: %w", err)
+	}
+	for {
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("poll: %w", err)
+		}
+	}
+	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil {
+		return fmt.Errorf("read SO_ERROR: %w", err)
+	}
+	if errno != 0 {
+		return fmt.Errorf("connect: %w", unix.Errno(errno))
+	}
+	return unix.SetNonblock(fd, false)
 }
 
 // exchange sends what is left of the order and checks the answer.
