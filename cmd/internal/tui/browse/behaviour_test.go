@@ -287,3 +287,40 @@ func FuzzKeys(f *testing.F) {
 		}
 	})
 }
+
+// many is a database with as many groups as there may be.
+type many struct{ Record }
+
+func (many) Group(context.Context, query.GroupQuery) (query.Groups, error) {
+	g := query.Groups{Count: query.MaxGroupLimit, Basis: query.BasisMoved}
+	for i := range query.MaxGroupLimit {
+		g.Rows = append(g.Rows, query.GroupRow{Keys: []string{fmt.Sprintf("/opt/写真/program-%d", i)}, Details: []string{""}, Connections: 1, Sent: uint64(i), Last: now})
+	}
+	return g, nil
+}
+
+// TestMany: drawing costs what is seen, and keys do not wait, with a hundred
+// thousand rows.
+func TestMany(t *testing.T) {
+	s := newStage(t, 140, 50, nil)
+	s.app.deps.Record = many{s.app.deps.Record}
+	s.press("r")
+	began := time.Now()
+	for range 50 {
+		s.press("pgdown")
+		s.check()
+	}
+	paged := time.Since(began)
+	began = time.Now()
+	s.press("/")
+	s.typed("m-99999")
+	s.check()
+	found := time.Since(began)
+	t.Logf("a page in %s, a letter of find in %s", paged/50, found/8)
+	if got := s.keysOf()[s.app.history.table.Cursor()]; got != "/opt/写真/program-99999" {
+		t.Errorf("found %s", got)
+	}
+	if paged/50 > 200*time.Millisecond || found/8 > 500*time.Millisecond {
+		t.Error("that is a person's time")
+	}
+}

@@ -164,7 +164,7 @@ func (s *stage) press(keys ...string) {
 
 func keyPress(k string) tea.KeyPressMsg {
 	special := map[string]rune{"enter": tea.KeyEnter, "backspace": tea.KeyBackspace, "esc": tea.KeyEscape, "down": tea.KeyDown, "up": tea.KeyUp,
-		"right": tea.KeyRight, "left": tea.KeyLeft, "end": tea.KeyEnd, "tab": tea.KeyTab}
+		"right": tea.KeyRight, "left": tea.KeyLeft, "end": tea.KeyEnd, "tab": tea.KeyTab, "pgdown": tea.KeyPgDown}
 	if code, ok := special[k]; ok {
 		return tea.KeyPressMsg{Code: code}
 	}
