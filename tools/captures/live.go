@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -44,7 +46,9 @@ func play(ctx context.Context, state string) (func(), error) {
 	return func() {
 		cancel()
 		_ = server.Close()
-		_ = <-served // that it was closed
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			fmt.Fprintln(os.Stderr, "captures:", err)
+		}
 	}, nil
 }
 
