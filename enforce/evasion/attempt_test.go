@@ -134,17 +134,19 @@ func (l *lab) try(t *testing.T, a *attempt, denied bool) outcome {
 	if denied && a.undecided != 0 {
 		undecided = a.undecided
 	}
+	closed := denied && a.result == stopped
 	switch {
 	case denied && !a.late:
-		l.set(r.rules, undecided)
+		l.set(r.rules, undecided, closed)
 	case !denied && a.always:
 		l.unset()
 	default:
-		l.set(free, undecided)
+		l.set(free, undecided, false)
 	}
 	r.place = place{V4: netip.AddrPortFrom(forbiddenV4, peerPort), V6: netip.AddrPortFrom(forbiddenV6, peerPort),
 		OpenV4: netip.AddrPortFrom(bpftest.ServerV4, peerPort), OpenV6: netip.AddrPortFrom(bpftest.ServerV6, peerPort),
 		SourceV4: bpftest.ClientV4, SourceV6: bpftest.ClientV6, Source: otherV4, Dir: dir, Good: good, Held: l.held, MAC: l.mac, Server: l.serverPath()}
+	l.peer.calm()
 	if a.help != nil {
 		if err := os.Link(l.good, good); err != nil {
 			t.Fatal(err)
@@ -164,12 +166,12 @@ func (l *lab) try(t *testing.T, a *attempt, denied bool) outcome {
 		defer l.hinder(0, false)
 	}
 	err := p.order(order{Attempt: a.name, Part: "act", Place: r.place}, func() {
-		if a.late && denied {
-			l.set(r.rules, undecided)
-			l.forget()
-		}
 		if a.between != nil {
 			a.between(r)
+		}
+		if a.late && denied {
+			l.set(r.rules, undecided, closed)
+			l.forget()
 		}
 	})
 	return l.settle(outcome{err: err}, !denied || a.result != stopped, a.bare)

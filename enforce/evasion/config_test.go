@@ -44,7 +44,16 @@ func translate(p *place) error {
 		return fmt.Errorf("add translation: %w", err)
 	}
 	defer func() { conn.DelTable(table); _ = conn.Flush() }()
-	return each(func() error { return stream(p.OpenV4, func(fd int) error { return say(fd, p.OpenV4) }) },
+	return each(
+		func() error {
+			return stream(p.OpenV4, func(fd int) error {
+				// ends at once, as long as the translation is there
+				if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
+					return err
+				}
+				return say(fd, p.OpenV4)
+			})
+		},
 		func() error { return datagram(p.OpenV4, func(fd int) error { return say(fd, p.OpenV4) }) })
 }
 

@@ -65,8 +65,10 @@ func (l *lab) forget() {
 	l.peer.reset()
 }
 
-// set brings rules, which a head and the means to be known complete.
-func (l *lab) set(rules string, undecided event.Action) {
+// set brings rules, which a head and the means to be known complete. A machine
+// so busy that the heartbeat is late is to refuse what must be stopped, and to
+// pass what must arrive.
+func (l *lab) set(rules string, undecided event.Action, closed bool) {
 	l.Helper()
 	rules = "version: 1\n" + strings.TrimPrefix(rules, "\n") + `
   - {id: probe-denied, action: deny, process: any, to: {host: 10.77.0.66, port: 9}}
@@ -82,7 +84,7 @@ func (l *lab) set(rules string, undecided event.Action) {
 	}
 	l.engine.Use(p)
 	l.enforced = true
-	err = l.backend.Set(context.Background(), enforce.Desired{Mode: event.ModeEnforce, Policy: p, Scope: l.cgroup.Dir(),
+	err = l.backend.Set(context.Background(), enforce.Desired{Mode: event.ModeEnforce, Policy: p, Scope: l.cgroup.Dir(), FailClosed: closed,
 		Hold: enforce.HoldConfig{Deadline: time.Second, AtDeadline: undecided}})
 	if err := errors.Join(err, l.backend.Beat()); err != nil {
 		l.Fatal(err)

@@ -77,7 +77,7 @@ func (o *order) carryOut() error {
 		return send(&o.Place)
 	case "send-if-bad":
 		if isGood() {
-			return nil
+			return errors.New(goodMark)
 		}
 		return send(&o.Place)
 	case "send-at-once":

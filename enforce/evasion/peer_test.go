@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,6 +45,7 @@ type peer struct {
 	conn    *nftables.Conn
 	any     *nftables.CounterObj
 	payload *nftables.CounterObj
+	open    atomic.Int64 // connections that are being answered
 }
 
 // newPeer makes the peer of a pair: addresses, counters, and a server of both
@@ -63,7 +65,7 @@ func newPeer(t testing.TB, pair *bpftest.Pair) *peer {
 	if err := p.count(); err != nil {
 		t.Fatal(err)
 	}
-	serve(t, pair.Server, peerPort)
+	p.serve(t)
 	p.resolver(t)
 	return p
 }
@@ -158,7 +160,25 @@ func (p *peer) arrived() (all, payload uint64) {
 		}
 		return o.(*nftables.CounterObj).Packets
 	}
-	return read(p.any), read(p.payload)
+	payload = read(p.payload) // each of these is among all
+	return read(p.any), payload
+}
+
+// calm waits until the connections of an earlier run have ended, to their last
+// packet.
+func (p *peer) calm() {
+	p.Helper()
+	last, _ := p.arrived()
+	for deadline := time.Now().Add(patience); ; {
+		time.Sleep(20 * time.Millisecond)
+		now, _ := p.arrived()
+		if now == last && p.open.Load() == 0 {
+			return
+		}
+		if last = now; time.Now().After(deadline) {
+			p.Fatal("connections of an earlier run do not end")
+		}
+	}
 }
 
 func (p *peer) reset() {
@@ -170,15 +190,14 @@ func (p *peer) reset() {
 	}
 }
 
-// serve answers on a port of a namespace, TCP and UDP, both families, with what
-// it is sent.
-func serve(t testing.TB, ns *bpftest.Namespace, port int) {
+// serve answers TCP and UDP, both families, with what it is sent.
+func (p *peer) serve(t testing.TB) {
 	t.Helper()
 	var ln net.Listener
 	var udp net.PacketConn
-	err := ns.Do(func() (err error) {
-		if ln, err = net.Listen("tcp", ":"+strconv.Itoa(port)); err == nil {
-			udp, err = net.ListenPacket("udp", ":"+strconv.Itoa(port))
+	err := p.pair.Server.Do(func() (err error) {
+		if ln, err = net.Listen("tcp", ":"+strconv.Itoa(peerPort)); err == nil {
+			udp, err = net.ListenPacket("udp", ":"+strconv.Itoa(peerPort))
 		}
 		return err
 	})
@@ -192,7 +211,11 @@ func serve(t testing.TB, ns *bpftest.Namespace, port int) {
 			if err != nil {
 				return
 			}
-			running.Go(func() { echo(c) })
+			p.open.Add(1)
+			running.Go(func() {
+				defer p.open.Add(-1)
+				echo(c)
+			})
 		}
 	})
 	running.Go(func() {

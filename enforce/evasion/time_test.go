@@ -1,6 +1,7 @@
 package evasion
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -29,7 +30,7 @@ func timeAttempts() []attempt {
 		{name: "held", does: "a connect that only user space can decide, blocking and not", result: stopped, by: atHold, rules: forbidCountry, act: heldConnect},
 		{name: "slow-answer", does: "an evaluator that is kept busy until the deadline, where the default is deny", result: stopped, by: "the deadline's default: deny",
 			rules: forbidCountry, undecided: event.ActionDeny, slow: slowAnswer, act: heldConnect},
-		{name: "slow-answer-open", does: "the same, where the default is allow", result: limit, by: "the deadline's default was chosen: allow",
+		{name: "slow-answer-open", does: "the same, where the default is allow (as well: a program so large that its digest takes longer)", result: limit, by: "the deadline's default was chosen: allow",
 			rules: forbidCountry, slow: slowAnswer, act: heldConnect},
 		{name: "flood", does: "hundreds of connects that must all be asked about, and one among them", result: stopped, by: atHold + "; the deadline's default: deny",
 			rules: forbidCountry, undecided: event.ActionDeny, act: flood},
@@ -42,7 +43,7 @@ func timeAttempts() []attempt {
 				return nil
 			})},
 		{name: "older-of-the-dead", does: "a connection older than the rule, whose opener passed it on and ended", result: open,
-			by: "nobody is left to classify, so that the old verdict stays; who holds the socket now should own it", late: true, resets: true, act: olderOfTheDead},
+			by: "nobody is left to classify, so that the old verdict stays; who holds the socket now should own it", late: true, resets: true, act: olderOfTheDead, between: forgotten},
 	}
 }
 
@@ -172,6 +173,15 @@ func olderOfTheDead(p *place) error {
 		return err
 	}
 	return useSockets(p, fds)
+}
+
+// forgotten returns when the daemon knows who has ended.
+func forgotten(r *run) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := r.lab.monitor.CatchUp(ctx); err != nil {
+		r.Error(err)
+	}
 }
 
 // connectAndPass gives its connections away.
