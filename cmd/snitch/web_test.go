@@ -117,6 +117,9 @@ func TestWebPages(t *testing.T) {
 	for name, dir := range map[string]string{"seeded": seedWeb(t, small()), "empty": t.TempDir()} {
 		w := startWeb(t, "--state", dir)
 		ok(t, b.Open(w.address))
+		if name == "empty" {
+			b.Complaints() // of the refusals
+		}
 		for _, screen := range []struct {
 			name          string
 			width, height int64
