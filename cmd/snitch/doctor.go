@@ -157,3 +157,15 @@ func needRoot(what string) error {
 	}
 	return lacksError(errors.New(what+", which only root may"), "run it with sudo")
 }
+
+// doctor is the daemon's answer: what was found when it started.
+func (d *daemon) doctor() control.Doctor {
+	r := &d.features
+	_, why := r.Tier()
+	out := control.Doctor{Tier: d.kernel.Tier().String(), WhyNotBetter: append([]string{}, why...), Mechanisms: mechanisms(d.kernel),
+		Kernel: r.Kernel, Machine: r.Machine, Lockdown: r.Lockdown, Cgroup2: r.Cgroup2, Hybrid: r.Hybrid, NetClass: r.NetClass, Features: []control.Feature{}}
+	for _, f := range r.Results {
+		out.Features = append(out.Features, control.Feature{Name: f.Feature.String(), Answer: f.Answer.String(), Reason: f.Reason, Consequence: f.Consequence})
+	}
+	return out
+}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"snitch/bpf"
+	"snitch/bpf/features"
 	"snitch/cmd/internal/broker"
 	"snitch/cmd/internal/config"
 	"snitch/cmd/internal/control"
@@ -44,6 +45,7 @@ type daemon struct {
 	broker   *broker.Client
 	reverse  *reverser // nil: off
 	kernel   *bpf.Kernel
+	features features.Report // when it started
 	hasher   *digest.Hasher
 	owner    *owner.Owners
 	table    *process.Table
@@ -106,12 +108,13 @@ func (d *daemon) openBroker(context.Context) error {
 	return nil
 }
 
-func (d *daemon) openKernel(context.Context) error {
+func (d *daemon) openKernel(ctx context.Context) error {
 	kernel, err := loadKernel(d.cfg)
 	if err != nil {
 		return err
 	}
 	d.kernel = kernel
+	d.features = features.Detect(ctx) // while processes may be started: what was not certain is asked again
 	d.closers = append(d.closers, kernel.Close)
 	return nil
 }
@@ -223,7 +226,7 @@ func (d *daemon) run(ctx context.Context, ready func()) error {
 		g.Go(func() error { return d.notifier.Run(rest) })
 	}
 	server := control.New(control.Config{Access: control.Access{Group: d.state.gid}, Hub: d.hub, Status: d.status, Flush: d.store.Flush,
-		Reload: d.manager.Reload, SetAlerts: d.setAlerts, Enforce: d.enforceOrder, Log: d.log})
+		Reload: d.manager.Reload, SetAlerts: d.setAlerts, Enforce: d.enforceOrder, Doctor: d.doctor, Log: d.log})
 	g.Go(func() error { return server.Serve(rest, d.listener) })
 	g.Go(func() error {
 		defer endRest()

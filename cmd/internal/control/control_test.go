@@ -94,7 +94,7 @@ func serve(t *testing.T, mode os.FileMode) *fixture {
 			f.alerts = append(f.alerts, fmt.Sprint(state, ids))
 			return nil
 		},
-		Status: func(context.Context) (Status, error) { return Status{Tier: "test"}, nil }})
+		Status: func(context.Context) (Status, error) { return Status{Tier: "test"}, nil }, Doctor: f.doctor})
 	ctx, cancel := context.WithCancel(t.Context())
 	f.stop = cancel
 	go func() { f.done <- s.Serve(ctx, l) }()

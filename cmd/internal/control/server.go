@@ -41,7 +41,9 @@ type Config struct {
 	// Enforce changes enforcement; its error is for people. Nil: it is not
 	// there.
 	Enforce func(ctx context.Context, o EnforceOrder) (Enforce, error)
-	Log     *slog.Logger
+	// Doctor tells what the kernel could do at the start. Nil: it is not told.
+	Doctor func() Doctor
+	Log    *slog.Logger
 }
 
 // Server answers on the control socket.
@@ -51,20 +53,35 @@ type Server struct {
 	flushing chan struct{} // held by who flushes
 }
 
-// New makes a server. All of cfg but Enforce is needed.
+// New makes a server. All of cfg but Enforce and Doctor is needed.
 func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, flushing: make(chan struct{}, 1)}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", s.status)
-	mux.HandleFunc("GET /v1/live", s.live)
-	mux.HandleFunc("POST /v1/flush", s.flush)
-	mux.HandleFunc("POST /v1/reload", s.reload)
-	mux.HandleFunc("POST /v1/alerts", s.alerts)
-	mux.HandleFunc("POST /v1/enforce", s.enforce)
+	for _, r := range s.routes() {
+		mux.HandleFunc(r.pattern, r.handle)
+	}
 	s.http = &http.Server{Handler: s.guard(mux), ConnContext: withPeer, MaxHeaderBytes: maxHeader,
 		ReadHeaderTimeout: headerWithin, ReadTimeout: headerWithin, WriteTimeout: answerWithin, IdleTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(cfg.Log.With("component", "control").Handler(), slog.LevelDebug)}
 	return s
+}
+
+// route is one thing that can be asked.
+type route struct {
+	pattern string // method and path, as docs/api.md has them
+	handle  http.HandlerFunc
+}
+
+func (s *Server) routes() []route {
+	return []route{
+		{"GET /v1/status", s.status},
+		{"GET /v1/doctor", s.doctor},
+		{"GET /v1/live", s.live},
+		{"POST /v1/flush", s.flush},
+		{"POST /v1/reload", s.reload},
+		{"POST /v1/alerts", s.alerts},
+		{"POST /v1/enforce", s.enforce},
+	}
 }
 
 // Serve answers on l until ctx ends, and returns when every handler has. It
@@ -127,13 +144,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusServiceUnavailable, err.Error())
 		return
 	}
-	line, err := text.JSON(st)
-	if err != nil {
-		refuse(w, http.StatusInternalServerError, err.Error())
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(append(line, '\n')) // the peer left
+	answer(w, st)
 }
 
 func (s *Server) flush(w http.ResponseWriter, r *http.Request) {
