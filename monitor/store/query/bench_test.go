@@ -69,14 +69,4 @@ func BenchmarkQuery(b *testing.B) {
 			b.ReportMetric(float64(n), "records")
 		})
 	}
-	for _, by := range []string{"exe", "domain", "raddr"} {
-		b.Run("group-by-"+by, func(b *testing.B) {
-			for b.Loop() {
-				q := query.GroupQuery{By: []string{by}, Since: begin, Until: begin.Add(24 * time.Hour), Desc: true, Limit: 20}
-				if _, err := db.Group(context.Background(), q); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
 }

@@ -6,6 +6,10 @@ import (
 	"errors"
 	"io"
 	"math"
+	"runtime"
+	"time"
+
+	"snitch/monitor/store/schema"
 )
 
 // column is a column of table connection that sums are made from.
@@ -75,17 +79,50 @@ func wanted(groups []*grouping) []column {
 	return out
 }
 
-// scan calls f with the wanted columns of the rows that q selects, some
-// thousand at a time, and with what interned numbers mean then. Like
-// Connections it does so in transactions that are not long.
-func (db *DB) scan(ctx context.Context, q Query, want []column, f func(*interned, *block)) error {
-	q.Order = OldestFirst
+// stretchLeast is how long a stretch of time is at least that is read on its
+// own: for less it is not worth it.
+const stretchLeast = 6 * time.Hour
+
+// stretches are the scans that find the connections of p together, as many as
+// there are processors for.
+func (db *DB) stretches(ctx context.Context, p *plan) ([][]part, error) {
+	q := &Query{Since: p.since, Until: p.until, Filters: p.filters}
+	parts := q.parts()
+	first, last, _, err := db.Span(ctx)
+	if err != nil {
+		return nil, err
+	}
+	scan := parts[len(parts)-1] // but for the long ones, which are few
+	from, to := max(scan.from, schema.FromTime(first)), min(scan.to, schema.FromTime(last)+1)
+	n := int64(min(maxConns, runtime.GOMAXPROCS(0)))
+	if from < 0 || to <= from || to-from < n*int64(stretchLeast) {
+		return [][]part{parts}, nil
+	}
+	out := make([][]part, n)
+	for i := range n {
+		piece := scan
+		if i > 0 {
+			piece.from = from + (to-from)/n*i
+		}
+		if i < n-1 {
+			piece.to = from + (to-from)/n*(i+1)
+		}
+		out[i] = []part{piece}
+	}
+	out[0] = append(parts[:len(parts)-1:len(parts)-1], out[0]...)
+	return out, nil
+}
+
+// scan calls f with the wanted columns of the rows of parts, some thousand at a
+// time, and with what interned numbers mean then. Like Connections it does so
+// in transactions that are not long.
+func (db *DB) scan(ctx context.Context, parts []part, want []column, f func(*interned, *block)) error {
 	text := "c.run, c.id"
 	for _, c := range want {
 		text += ", c." + columnNames[c]
 	}
 	var rows block
-	for _, p := range q.parts() {
+	for _, p := range parts {
 		cursor := key{p.from, math.MinInt64, math.MinInt64}
 		for more := true; more; {
 			err := db.read(ctx, func(r *reader) error {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"time"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -33,6 +34,9 @@ var (
 
 // maxConns bounds the connections that read at once.
 const maxConns = 4
+
+// idleFor is how long a connection that nobody uses is kept, with its cache.
+const idleFor = 30 * time.Second
 
 // DB reads one database. It is safe for concurrent use. When the daemon sets
 // the file aside and begins a new one, the next read is of the new one.
@@ -149,7 +153,8 @@ func (db *DB) current() (*sql.DB, *names, error) {
 	dsn := "file:" + (&url.URL{Path: db.path}).EscapedPath() + "?" + q.Encode()
 	db.pool, db.file, db.names = sql.OpenDB(connector{db.drv, dsn}), file, newNames()
 	db.pool.SetMaxOpenConns(maxConns)
-	db.pool.SetMaxIdleConns(1)
+	db.pool.SetMaxIdleConns(maxConns)
+	db.pool.SetConnMaxIdleTime(idleFor)
 	return db.pool, db.names, old
 }
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"snitch/monitor/store/schema"
 )
 
@@ -218,13 +220,33 @@ func (db *DB) tally(ctx context.Context, p *plan) (t *tally, err error) {
 	return t, err
 }
 
-// tallyRows adds up rows of table connection.
+// tallyRows adds up rows of table connection, several stretches of time at
+// once.
 func (db *DB) tallyRows(ctx context.Context, p *plan) (*tally, error) {
-	out := newTally()
-	q := Query{Since: p.since, Until: p.until, Filters: p.filters}
-	a := adder{plan: p, out: out}
-	err := db.scan(ctx, q, wanted(p.groups()), func(t *interned, rows *block) { a.block(t, rows) })
-	return out, err
+	stretches, err := db.stretches(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	want := wanted(p.groups())
+	tallies := make([]*tally, len(stretches))
+	g, ctx := errgroup.WithContext(ctx)
+	for i := range stretches {
+		tallies[i] = newTally()
+		g.Go(func() error {
+			a := adder{plan: p, out: tallies[i]}
+			return db.scan(ctx, stretches[i], want, func(t *interned, rows *block) { a.block(t, rows) })
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	out := tallies[0]
+	for _, t := range tallies[1:] {
+		for i, k := range t.keys {
+			out.add(k, t.sums[i])
+		}
+	}
+	return out, nil
 }
 
 // adder adds rows to a tally.

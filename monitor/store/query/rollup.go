@@ -110,12 +110,10 @@ func (r *reader) tallyKeys(ctx context.Context, p *plan) (*tally, error) {
 	for _, s := range parts {
 		err := r.raw(ctx, selectSums, []any{int64(p.dim), int64(s.res), s.from, s.to}, func(v []driver.Value) {
 			k := groupKey{0, integer(v[0])}
-			bucket := integer(v[1])
 			if timed {
-				k[0] = p.line.start(bucket)
+				k[0] = p.line.start(integer(v[1]))
 			}
-			t.add(k, sums{sent: unsigned(v[2]), received: unsigned(v[3]), connections: uint64(integer(v[4])),
-				denied: uint64(integer(v[5])), would: uint64(integer(v[6])), first: nanoseconds(bucket), last: nanoseconds(bucket + s.res.Seconds() - 1)})
+			t.add(k, sumOf(v, s.res))
 		})
 		if err != nil {
 			return nil, fmt.Errorf("read sums: %w", err)

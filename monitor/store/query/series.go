@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"snitch/monitor/store/schema"
 )
 
 // SeriesQuery asks for traffic over time.
@@ -73,7 +75,12 @@ func (db *DB) series(ctx context.Context, q *SeriesQuery) (Series, error) {
 	if err != nil {
 		return Series{}, err
 	}
-	t, err := db.tally(ctx, p)
+	var t *tally
+	if q.By != "" && p.dim != schema.DimInvalid && len(q.Filters) == 0 {
+		t, err = db.tallyTop(ctx, p, top)
+	} else {
+		t, err = db.tally(ctx, p)
+	}
 	if err != nil {
 		return Series{}, err
 	}
@@ -119,11 +126,13 @@ func (c *chart) draw(t *tally, top int) {
 	for i, k := range t.keys {
 		totals[k[1]] = plus(totals[k[1]], t.sums[i].bytes())
 	}
+	_, others := totals[notTop]
+	delete(totals, notTop)
 	for v := range totals {
 		c.values = append(c.values, v)
 	}
 	slices.SortFunc(c.values, func(a, b int64) int { return cmp.Or(cmp.Compare(totals[b], totals[a]), cmp.Compare(a, b)) })
-	others := len(c.values) > top
+	others = others || len(c.values) > top
 	c.values = c.values[:min(len(c.values), top)]
 	at := map[int64]int{}
 	for i, v := range c.values {

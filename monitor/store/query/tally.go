@@ -25,6 +25,12 @@ func (s *sums) add(o sums) {
 	s.first, s.last = min(s.first, o.first), max(s.last, o.last)
 }
 
+// subtract takes o away, of which s is the whole.
+func (s *sums) subtract(o *sums) {
+	s.connections, s.denied, s.would = s.connections-o.connections, s.denied-o.denied, s.would-o.would
+	s.sent, s.received = s.sent-min(s.sent, o.sent), s.received-min(s.received, o.received)
+}
+
 // plus adds without going round.
 func plus(a, b uint64) uint64 {
 	if c := a + b; c >= a {
