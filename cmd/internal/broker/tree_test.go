@@ -21,11 +21,12 @@ var mayStart = []string{
 	"cmd/internal/broker/seal_amd64.go", // likewise
 	"cmd/internal/broker/seal_arm64.go", // likewise
 	"bpf/features/lab.go",               // probes, before the seal
+	"cmd/snitch/geoipfetch.go",          // a command of its own, not the daemon
 }
 
 // ofTests are directories of which nothing is linked into the core: the import
 // table is a test.
-var ofTests = []string{"bpftest", "notifytest", "testdata"}
+var ofTests = []string{"bpftest", "notifytest", "webtest", "testdata"}
 
 // TestOnlyBrokerStartsProcesses reads all that is linked into the core.
 func TestOnlyBrokerStartsProcesses(t *testing.T) {
