@@ -124,7 +124,7 @@ func (m Machine) watch(ctx context.Context, cmd *exec.Cmd) (int, error) {
 	case ctx.Err() != nil:
 		return 0, fmt.Errorf("kernel %s was stopped: %w; its console ends:\n%s", m.Kernel, ctx.Err(), console)
 	case !booted.Load():
-		return 0, fmt.Errorf("kernel %s: %w (%v); its console ends:\n%s", m.Kernel, errNotBooted, waitErr, console)
+		return 0, fmt.Errorf("kernel %s: %w; its console ends:\n%s", m.Kernel, errors.Join(errNotBooted, waitErr), console)
 	case readErr != nil:
 		return 0, fmt.Errorf("read from kernel %s: %w", m.Kernel, readErr)
 	case code < 0:
