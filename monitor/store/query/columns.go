@@ -87,7 +87,10 @@ const stretchLeast = 6 * time.Hour
 // there are processors for.
 func (db *DB) stretches(ctx context.Context, p *plan) ([][]part, error) {
 	q := &Query{Since: p.since, Until: p.until, Filters: p.filters}
-	parts := q.parts()
+	parts, err := db.parts(ctx, q)
+	if err != nil {
+		return nil, err
+	}
 	first, last, _, err := db.Span(ctx)
 	if err != nil {
 		return nil, err

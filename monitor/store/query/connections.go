@@ -42,7 +42,11 @@ func (db *DB) Connections(ctx context.Context, q Query, f func(event.Record) err
 	if left <= 0 {
 		left = math.MaxInt
 	}
-	for _, part := range q.parts() {
+	parts, err := db.parts(ctx, &q)
+	if err != nil {
+		return fmt.Errorf("read connections: %w", err)
+	}
+	for _, part := range parts {
 		n, err := db.part(ctx, part, left, f)
 		if err != nil || n == left {
 			return err
@@ -56,8 +60,35 @@ func (db *DB) Connections(ctx context.Context, q Query, f func(event.Record) err
 type part struct {
 	*Query
 	from, to int64 // opened in [from, to)
-	long     bool  // only those of the index of long connections
+	long     bool  // only those of the indexes of long connections
+	ended    bool  // those are found by their end, not by their beginning
 }
+
+// fewEnded is how many long connections are found by their end: each chunk
+// sorts them anew.
+const fewEnded = 4096
+
+// parts are those of q, and how each is found best.
+func (db *DB) parts(ctx context.Context, q *Query) ([]part, error) {
+	parts := q.parts()
+	for i := range parts {
+		if !parts[i].long {
+			continue
+		}
+		err := db.read(ctx, func(r *reader) error {
+			var n int
+			err := r.tx.QueryRowContext(ctx, countEnded, schema.FromTime(q.Since), fewEnded+1).Scan(&n)
+			parts[i].ended = n <= fewEnded
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return parts, nil
+}
+
+var countEnded = fmt.Sprintf("SELECT count(*) FROM (SELECT 1 FROM connection INDEXED BY connection_ended WHERE opened + last >= ? AND last > %d LIMIT ?)", int64(schema.LongConnection))
 
 // parts are the scans that find what q selects. Who was active since a time
 // may have begun long before: those few have an index of their own.
@@ -120,7 +151,11 @@ func (p *part) statementOf(columns string, b *builder, cursor key, n int) string
 		compare, direction = "<", " DESC"
 	}
 	text := "SELECT " + columns + " FROM connection c"
-	if p.long {
+	last := "ifnull(c.last, 0)"
+	switch {
+	case p.ended:
+		text, last = text+" INDEXED BY connection_ended", "c.last" // as the index has it
+	case p.long:
 		text += " INDEXED BY connection_long"
 	}
 	text += " WHERE (c.opened, c.run, c.id) " + compare +
@@ -130,7 +165,7 @@ func (p *part) statementOf(columns string, b *builder, cursor key, n int) string
 		text += fmt.Sprintf(" AND c.last > %d", int64(schema.LongConnection)) // no argument: the planner must see the number
 	}
 	if !p.Since.IsZero() {
-		text += " AND c.opened + ifnull(c.last, 0) >= " + b.arg(schema.FromTime(p.Since))
+		text += " AND c.opened + " + last + " >= " + b.arg(schema.FromTime(p.Since))
 	}
 	if where := b.where(p.Filters); where != "" {
 		text += " AND " + where

@@ -53,7 +53,11 @@ const (
 func (db *DB) History(ctx context.Context, q Query, ports bool, f func(*DecidedRow) error) error {
 	q.Order = OldestFirst
 	h := historyBuffer{ports: ports}
-	for _, p := range q.parts() {
+	parts, err := db.parts(ctx, &q)
+	if err != nil {
+		return fmt.Errorf("read history: %w", err)
+	}
+	for _, p := range parts {
 		h.cursor = key{p.from, math.MinInt64, math.MinInt64}
 		for more := true; more; {
 			err := db.read(ctx, func(r *reader) (err error) {

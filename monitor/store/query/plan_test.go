@@ -32,10 +32,11 @@ func TestPlans(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := func(q Query, long bool) func(*builder) string {
+	rows := func(q Query, long, ended bool) func(*builder) string {
 		return func(b *builder) string {
 			for _, p := range q.parts() {
 				if p.long == long {
+					p.ended = ended
 					return p.statementOf("c.sent", b, key{p.from, 0, 0}, historyRows)
 				}
 			}
@@ -52,8 +53,11 @@ func TestPlans(t *testing.T) {
 			return seekText(b, schema.DimDomain, segment{schema.Hour, 0, 9}, []int64{1, 2})
 		},
 			[]string{"SEARCH t USING PRIMARY KEY (dim=? AND res=? AND bucket>? AND bucket<?)", "SEARCH r USING PRIMARY KEY (dim=? AND res=? AND bucket=? AND key=?)"}},
-		"rows": {rows(recent, false), []string{"SEARCH c USING PRIMARY KEY ((opened,run,id)>(?,?,?) AND opened<?)"}},
-		"long": {rows(recent, true), []string{"SEARCH c USING INDEX connection_long ((opened,run,id)>(?,?,?) AND opened<?)"}},
+		"rows":  {rows(recent, false, false), []string{"SEARCH c USING PRIMARY KEY ((opened,run,id)>(?,?,?) AND opened<?)"}},
+		"ended": {rows(recent, true, true), []string{"SEARCH c USING INDEX connection_ended (<expr>>?)"}},
+		"few ended": {func(b *builder) string { b.args = []any{1, 2}; return countEnded },
+			[]string{"SEARCH connection USING INDEX connection_ended (<expr>>?)"}},
+		"long": {rows(recent, true, false), []string{"SEARCH c USING INDEX connection_long ((opened,run,id)>(?,?,?) AND opened<?)"}},
 		"alerts": {func(b *builder) string {
 			b.args = make([]any, 10)
 			return selectAlert

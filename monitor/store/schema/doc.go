@@ -14,14 +14,15 @@ const FileName = "snitch.db"
 const ApplicationID = 0x534e4954
 
 // Version is the newest schema that this build knows (PRAGMA user_version).
-const Version = 3
+const Version = 4
 
 // Migrations returns the SQL that leads from version i to i+1, for every i
 // from 0. A migration that was ever released is never changed.
 func Migrations() []string {
-	return []string{version1, version2, version3}
+	return []string{version1, version2, version3, version4}
 }
 
 // LongConnection is the duration in nanoseconds beyond which a connection is
-// in the index connection_long, whose definition repeats the number.
+// in the indexes connection_long and connection_ended, whose definitions repeat
+// the number.
 const LongConnection = 600_000_000_000

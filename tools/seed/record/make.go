@@ -94,6 +94,9 @@ func (m *maker) run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, m.store.Close()) }()
 	for minute := range m.cfg.Days * 24 * 60 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		at := m.begin.Add(time.Duration(minute) * time.Minute)
 		if minute > 0 && minute%(runDays*24*60) == 0 {
 			if err := m.reboot(ctx); err != nil {
@@ -112,7 +115,7 @@ func (m *maker) run(ctx context.Context) (err error) {
 	}
 	m.endAll(m.now)
 	m.tell()
-	return ctx.Err()
+	return nil
 }
 
 func (m *maker) tell() {
