@@ -194,16 +194,10 @@ func writeFile(t *testing.T, name, content string) {
 	}
 }
 
-// TestProcessModel looks at the daemon from outside: the core is sealed in
-// every thread and has one child, which has three capabilities.
-func TestProcessModel(t *testing.T) {
-	d := startDaemon(t, nil)
-	for range 3 {
-		if _, err := exchange(1000, 1000); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(500 * time.Millisecond)
-	}
+// sealed looks from outside whether the core can start nothing, has no more
+// capabilities than it needs, in every thread, and has one child.
+func (d *daemonProcess) sealed(t *testing.T) control.Status {
+	t.Helper()
 	st := d.status(t)
 	var children []string
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", d.Process.Pid))
@@ -227,6 +221,20 @@ func TestProcessModel(t *testing.T) {
 	if len(children) != 1 || children[0] != strconv.Itoa(st.Broker.PID) || !st.Broker.Alive {
 		t.Errorf("children of the core: %v, broker: %+v", children, st.Broker)
 	}
+	return st
+}
+
+// TestProcessModel looks at the daemon from outside: the core is sealed in
+// every thread and has one child, which has three capabilities.
+func TestProcessModel(t *testing.T) {
+	d := startDaemon(t, nil)
+	for range 3 {
+		if _, err := exchange(1000, 1000); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+	st := d.sealed(t)
 	const three = "00000000000000e0" // KILL, SETGID, SETUID
 	status := fmt.Sprintf("/proc/%d/status", st.Broker.PID)
 	for name, want := range map[string]string{"CapEff": three, "CapPrm": three, "CapBnd": three, "CapInh": "0000000000000000", "CapAmb": "0000000000000000", "NoNewPrivs": "1"} {

@@ -203,6 +203,7 @@ func TestEnforceOnConfirmRestart(t *testing.T) {
 
 	e.snitch("enforce", "on", "--yes", "--confirm", "10m", "--state", d.state)
 	e.snitch("enforce", "confirm", "--state", d.state)
+	d.sealed(t) // also with programs that were loaded long after the start
 	p.expect(syscall.EPERM, "tcp", e.denied.address())
 	d.signal(t, syscall.SIGTERM)
 	d.end(t)
@@ -237,6 +238,26 @@ func TestEnforceOnConfirmRestart(t *testing.T) {
 	p.expect(syscall.EPERM, "tcp", e.denied.address())
 	e.snitch("enforce", "off", "--state", d.state)
 	p.expect(0, "tcp", e.denied.address())
+	d.signal(t, syscall.SIGTERM)
+	d.end(t)
+	e.unpinned()
+}
+
+// TestReloadCuts: a connection that new rules forbid ends, and the log says by
+// what.
+func TestReloadCuts(t *testing.T) {
+	e := newEnforcing(t, "")
+	d := e.run("--mode", "enforce")
+	p := e.probe(e.prog)
+	if errno, _ := p.try("keep", e.open.address()); errno != 0 {
+		t.Fatalf("connect: %v", errno)
+	}
+	writeFile(t, filepath.Join(e.rules, "b.yaml"), fmt.Sprintf("version: 1\nrules:\n  - {id: no-more, action: deny, process: {exe: %s}, to: {port: %d}}\n", e.prog, e.open.port()))
+	eventually(t, "it is cut", func() bool { errno, _ := p.try("use", "-"); return errno == syscall.ECONNABORTED })
+	eventually(t, "the log says so", func() bool {
+		rows := records(t, d, e.open.port())
+		return len(rows) == 1 && rows[0].Result == "denied" && rows[0].Action == "deny" && rows[0].Rule == "no-more" && rows[0].Sent > 0
+	})
 	d.signal(t, syscall.SIGTERM)
 	d.end(t)
 	e.unpinned()

@@ -43,8 +43,9 @@ func (d *daemon) openNotifier(context.Context) (err error) {
 	return err
 }
 
-// tell brings alerts that became new to the desktops. It never waits.
-func tell(n *notify.Notifier, raised []event.Alert) {
+// tell brings alerts that became new to the desktops. As long as nothing is
+// denied, nobody is told so. It never waits.
+func tell(n *notify.Notifier, denying bool, raised []event.Alert) {
 	if n == nil {
 		return
 	}
@@ -52,7 +53,11 @@ func tell(n *notify.Notifier, raised []event.Alert) {
 		a := raised[i]
 		switch a.Kind {
 		case event.AlertRule, event.AlertNovelty:
-			n.Alert(notify.Alert{Event: &a, Action: actionOf(a.Action), Rule: a.Rule, Reason: a.Reason, Program: a.Exe, Peer: alertPeer(&a), UID: a.UID})
+			action := actionOf(a.Action)
+			if action == event.ActionDeny && !denying {
+				action = event.ActionAlert
+			}
+			n.Alert(notify.Alert{Event: &a, Action: action, Rule: a.Rule, Reason: a.Reason, Program: a.Exe, Peer: alertPeer(&a), UID: a.UID})
 		case event.AlertConfig:
 			n.Trouble(notify.Trouble{Key: a.Rule, Title: "The rules do not load: the last good ones hold", Text: a.Reason})
 		case event.AlertError:

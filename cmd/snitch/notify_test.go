@@ -84,7 +84,7 @@ func TestNotifierIsConfigured(t *testing.T) {
 	if n, err := newNotifier(config.Notify{}, nil, nil, nil); n != nil || err != nil {
 		t.Errorf("switched off: %v, %v", n, err)
 	}
-	tell(nil, []event.Alert{{Kind: event.AlertRule}}) // does nothing
+	tell(nil, true, []event.Alert{{Kind: event.AlertRule}}) // does nothing
 	if _, err := newNotifier(config.Notify{Desktop: true, Quiet: "7-8"}, nil, nil, nil); err == nil {
 		t.Error("quiet hours 7-8 are taken")
 	}

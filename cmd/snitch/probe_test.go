@@ -17,14 +17,14 @@ import (
 	"snitch/bpf/bpftest"
 )
 
-// probe tries what each line of standard input says, "tcp ADDRESS" or "udp
-// ADDRESS", and answers with the error number and how long it took.
+// probe tries what each line of standard input says, "tcp ADDRESS", "udp ADDRESS",
+// "keep ADDRESS" a connection, or "use -" it, and answers with the error number and how long it took.
 func probe([]string) int {
 	fmt.Println("up")
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		network, address, _ := strings.Cut(lines.Text(), " ")
 		began := time.Now()
-		err := reach(network, address)
+		err := attempt(network, address)
 		var errno syscall.Errno
 		if err != nil && !errors.As(err, &errno) {
 			fmt.Fprintln(os.Stderr, err)
@@ -33,6 +33,23 @@ func probe([]string) int {
 		fmt.Println(int(errno), time.Since(began).Microseconds())
 	}
 	return exitDone
+}
+
+// kept is the connection of keep.
+var kept net.Conn
+
+func attempt(what, address string) (err error) {
+	switch what {
+	case "keep":
+		if kept, err = net.Dial("tcp", address); err == nil {
+			_, err = kept.Write([]byte("payload"))
+		}
+		return err
+	case "use":
+		_, err = kept.Write([]byte("more"))
+		return err
+	}
+	return reach(what, address)
 }
 
 func reach(network, address string) error {
@@ -149,7 +166,10 @@ func newPeer(t *testing.T) *peer {
 				return // closed
 			}
 			p.came <- struct{}{}
-			_ = c.Close()
+			go func() {
+				_, _ = io.Copy(io.Discard, c) // until the other end is done, or cut
+				_ = c.Close()
+			}()
 		}
 	}()
 	return p

@@ -148,6 +148,7 @@ func formatStatus(st control.Status) string {
 	line("processes", "%d known", st.Processes)
 	line("digests", "%d known, %d pending, %d hits, %d misses, %s read; fanotify %s", st.Digests.Entries, st.Digests.Pending, st.Digests.Hits, st.Digests.Misses, text.Bytes(st.Digests.Bytes), st.Digests.Fanotify)
 	line("names", "%d addresses have one; %d of %d DNS answers believed, %d hellos; resolved: %s", st.Names.Addresses, st.Names.Believed, st.Names.Answers, st.Names.Hellos, st.Names.Resolved)
+	enforceLine(line, st.Enforce)
 	packagesLine(line, st.Packages)
 	policyLines(line, st.Policy)
 	desktopsLine(line, st.Desktops)
@@ -162,6 +163,25 @@ func formatStatus(st control.Status) string {
 	_ = w.Flush() // a strings.Builder takes everything
 	writeLosses(&b, st.Losses)
 	return b.String()
+}
+
+// enforceLine says whether anything is denied, by what, and what happens without
+// snitch; 'enforce status' tells more.
+func enforceLine(line func(name, format string, args ...any), e *control.Enforce) {
+	if e == nil || e.Backend == nil {
+		return
+	}
+	b := e.Backend
+	if b.Mode == modeEnforce {
+		line("denies", "by %s, %d denied, %d held; without snitch: %s", b.Name, b.Denied, b.Held, failLine(e))
+	} else {
+		line("denies", "nothing (%s could)", b.Name)
+	}
+	for _, problem := range []string{e.Problem, b.Problem} {
+		if problem != "" {
+			line("", "NOT AS IT SHOULD BE: %s", problem)
+		}
+	}
 }
 
 // packagesLine says which package databases programs are looked for in.

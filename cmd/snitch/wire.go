@@ -139,7 +139,7 @@ func (d *daemon) openStore(ctx context.Context) error {
 	}
 	s, err := store.Open(ctx, store.Config{Dir: d.state.path, Interval: d.cfg.Interval, MaxAge: d.cfg.Retention.Age, MaxBytes: d.cfg.Retention.Size,
 		Group: d.state.gid, Run: store.Run{Version: build().Version, Tier: d.kernel.Tier().String(), Boot: strings.TrimSpace(string(boot))},
-		Log: d.log.With("component", "store"), Loss: d.losses.Note, Alerted: func(raised []event.Alert) { tell(d.notifier, raised) }})
+		Log: d.log.With("component", "store"), Loss: d.losses.Note, Alerted: func(raised []event.Alert) { tell(d.notifier, d.denying.Load(), raised) }})
 	switch {
 	case errors.Is(err, store.ErrLocked), errors.Is(err, store.ErrNewer), errors.Is(err, store.ErrForeign):
 		return usageError(err, "")
