@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -28,24 +27,28 @@ const (
 	backendNft    = "nft"
 )
 
-// openBackend makes what denies, which puts nothing into the kernel yet.
-func (d *daemon) openBackend(ctx context.Context) error {
-	var b enforce.Backend
-	var err error
-	if chooseBackend(ctx, d.cfg.Enforce.Backend) == backendNft {
-		b, err = d.nftBackend()
-	} else {
-		b, err = d.cgroupBackend()
+// openBackend makes what denies, which puts nothing into the kernel yet. A host
+// that has nothing goes on recording.
+func (d *daemon) openBackend(ctx context.Context) {
+	name := chooseBackend(ctx, d.cfg.Enforce.Backend)
+	open, prepare, other := d.cgroupBackend, mountBPFFS, removeTable
+	if name == backendNft {
+		open, prepare, other = d.nftBackend, func() error { return nil }, removePrograms
 	}
+	b, err := open()
 	if err != nil {
-		return lacksError(fmt.Errorf("prepare to deny: %w", err), "'snitch doctor' tells what this host has")
+		d.log.Error("there is nothing to deny with", "component", "enforce", "backend", name, "error", err)
+		return
 	}
-	_, d.infers = b.(*nft.Backend)
-	d.denier = &denier{Backend: b, follow: func(on bool) { d.monitor.Follow(on) }, mode: func(m event.Mode) {
+	d.infers = name == backendNft
+	d.denier = &denier{Backend: b, prepare: prepare, follow: func(on bool) { d.monitor.Follow(on) }, mode: func(m event.Mode) {
 		d.denying.Store(m == event.ModeEnforce)
 		d.engine.SetMode(m)
+	}, settled: func() { // the last daemon may have denied by the other
+		if err := other(d.state.path); err != nil {
+			d.log.Warn("what another backend left is still in the kernel", "component", "enforce", "error", err)
+		}
 	}}
-	return nil
 }
 
 // chooseBackend: cgroup programs know more, so they are the first choice.
@@ -64,11 +67,7 @@ func chooseBackend(ctx context.Context, want string) string {
 }
 
 func (d *daemon) cgroupBackend() (enforce.Backend, error) {
-	pins, err := pinsOf(d.state.path)
-	if err != nil {
-		d.log.Warn("denials do not outlive snitch: there is nowhere to pin them", "component", "enforce", "error", err)
-	}
-	cfg := verdict.Config{Pins: pins, Programs: d.cfg.Enforce.Hold.MountPoints()}
+	cfg := verdict.Config{Pins: pinsOf(d.state.path), Programs: d.cfg.Enforce.Hold.MountPoints()}
 	if d.cfg.Enforce.Hold.Programs == "auto" && d.cfg.Cgroup == "" {
 		cfg.Mounts = func() []string { return d.hasher.MountPoints() }
 	}
@@ -145,27 +144,47 @@ const bpffs = "/sys/fs/bpf"
 
 // pinsOf is the directory of pins of a state directory. Two daemons have two;
 // the next daemon with this state directory finds what this one leaves.
-func pinsOf(state string) (string, error) {
+func pinsOf(state string) string { return filepath.Join(bpffs, nft.Name(state)) }
+
+// hasBPFFS reports whether the BPF file system is mounted.
+func hasBPFFS() (bool, error) {
 	var st unix.Statfs_t
-	err := unix.Statfs(bpffs, &st)
-	if err == nil && st.Type != unix.BPF_FS_MAGIC {
+	if err := unix.Statfs(bpffs, &st); err != nil {
+		return false, fmt.Errorf("look at %s: %w", bpffs, err)
+	}
+	return st.Type == unix.BPF_FS_MAGIC, nil
+}
+
+// mountBPFFS mounts the BPF file system where it is not, as few hosts do not:
+// without it denials end with the process, whatever is configured.
+func mountBPFFS() error {
+	has, err := hasBPFFS()
+	if err == nil && !has {
 		err = unix.Mount("bpf", bpffs, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=700")
 	}
 	if err != nil {
-		return "", fmt.Errorf("find the BPF file system at %s: %w", bpffs, err)
+		return fmt.Errorf("mount the BPF file system: %w", err)
 	}
-	return filepath.Join(bpffs, nft.Name(state)), nil
+	return nil
+}
+
+func removePrograms(state string) error { return bpf.RemoveVerdicts(pinsOf(state)) }
+
+// removeTable: a kernel without nftables has no table.
+func removeTable(state string) error {
+	err := nft.Remove(nft.Config{Table: nft.Name(state)})
+	for _, absent := range []error{unix.EINVAL, unix.EPROTONOSUPPORT, unix.EOPNOTSUPP, unix.ENOPROTOOPT} {
+		if errors.Is(err, absent) {
+			return nil
+		}
+	}
+	return err
 }
 
 // removers end what a daemon left in the kernel.
 func removers() []remover {
 	return []remover{
-		{what: "programs in cgroups", remove: func(_ context.Context, state string) error {
-			if _, err := os.Stat(bpffs); errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
-			return bpf.RemoveVerdicts(filepath.Join(bpffs, nft.Name(state)))
-		}},
-		{what: "nftables table", remove: func(_ context.Context, state string) error { return nft.Remove(nft.Config{Table: nft.Name(state)}) }},
+		{what: "programs in cgroups", remove: func(_ context.Context, state string) error { return removePrograms(state) }},
+		{what: "nftables table", remove: func(_ context.Context, state string) error { return removeTable(state) }},
 	}
 }

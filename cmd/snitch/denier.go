@@ -12,6 +12,7 @@ import (
 	"snitch/enforce"
 	"snitch/monitor/event"
 	"snitch/monitor/process"
+	"snitch/policy/rule"
 )
 
 // How long enforcing waits at first for digests that the rules ask for, and how
@@ -28,6 +29,8 @@ type denier struct {
 	subjects *subjects
 	follow   func(on bool)    // tell of processes and refused attempts, or do not
 	mode     func(event.Mode) // of decisions
+	prepare  func() error     // before it denies
+	settled  func()           // after the first change that held
 	on       bool             // the backend denies; Set and Close are never called at a time
 }
 
@@ -35,19 +38,37 @@ type denier struct {
 func (d *denier) Set(ctx context.Context, want enforce.Desired) error {
 	begins := want.Mode == event.ModeEnforce && !d.on
 	if begins {
+		if err := d.prepare(); err != nil {
+			return err
+		}
 		d.follow(true)
-		d.subjects.begin(ctx)
+		d.subjects.begin(ctx, readsDigests(want.Policy.Set))
 		d.mode(event.ModeEnforce)
 	}
 	err := d.Backend.Set(ctx, want)
 	if err == nil {
 		d.on = want.Mode == event.ModeEnforce
+		if d.settled != nil {
+			d.settled()
+			d.settled = nil
+		}
 	}
 	if !d.on {
 		d.mode(event.ModeAudit)
 		d.follow(false)
 	}
 	return err
+}
+
+// readsDigests reports whether rules ask for what is read from files.
+func readsDigests(set *rule.Set) bool {
+	r := set.Reads()
+	for _, s := range []rule.SubjectReads{r.Process, r.Parent, r.Ancestors} {
+		if s.SHA256 || s.ScriptSHA256 || s.Package {
+			return true
+		}
+	}
+	return false
 }
 
 // Beat is enforce.Beater's.
@@ -68,8 +89,11 @@ type subjects struct {
 	told map[event.ProcessID]struct{}
 }
 
-func newSubjects(to enforce.Backend, table *process.Table) *subjects {
-	listens, _ := to.(enforce.Subjects)
+func newSubjects(to *denier, table *process.Table) *subjects {
+	var listens enforce.Subjects
+	if to != nil {
+		listens, _ = to.Backend.(enforce.Subjects)
+	}
 	return &subjects{table: table, to: listens, told: map[event.ProcessID]struct{}{}}
 }
 
@@ -103,10 +127,10 @@ func (s *subjects) goneLocked(id event.ProcessID) {
 	}
 }
 
-// begin tells of all that live, once their digests are there: not one that is
-// slow to read holds it up for longer than knowWithin.
-func (s *subjects) begin(ctx context.Context) {
-	for deadline := time.Now().Add(knowWithin); s.all() && ctx.Err() == nil && time.Now().Before(deadline); {
+// begin tells of all that live; with digests once they are there: not one that
+// is slow to read holds it up for longer than knowWithin.
+func (s *subjects) begin(ctx context.Context, digests bool) {
+	for deadline := time.Now().Add(knowWithin); s.all() && digests && ctx.Err() == nil && time.Now().Before(deadline); {
 		time.Sleep(20 * time.Millisecond)
 	}
 }

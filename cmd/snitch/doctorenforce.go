@@ -18,7 +18,7 @@ type DoctorEnforce struct {
 	// Cgroup and Nft say why a backend does not work; "" when it does.
 	Cgroup string `json:"cgroup_problem,omitempty"`
 	Nft    string `json:"nft_problem,omitempty"`
-	// Pins is where denials outlive the daemon; "" with PinsProblem: nowhere.
+	// Pins is where denials outlive the daemon; "": nowhere.
 	Pins        string `json:"pins"`
 	PinsProblem string `json:"pins_problem,omitempty"`
 	// Packet is what becomes of packet sockets that rules do not want.
@@ -33,17 +33,17 @@ func diagnoseEnforce(ctx context.Context, r features.Report) *DoctorEnforce {
 	} else if err := v.Close(false); err != nil {
 		d.Cgroup = err.Error()
 	}
-	if err := nft.Remove(nft.Config{Table: nft.Name(d.Backend)}); err != nil { // of nobody: it only asks
+	if err := nft.Remove(nft.Config{Table: nft.Name("")}); err != nil { // nobody's: it only asks
 		d.Nft = err.Error()
 	}
 	if !r.Has(features.NftCgroup) && d.Nft == "" {
 		d.Nft = "rules that name cgroups are refused: the kernel has no nft socket cgroupv2"
 	}
-	var err error
-	if d.Pins, err = pinsOf(""); err != nil {
+	d.Pins = bpffs
+	if has, err := hasBPFFS(); err != nil {
 		d.Pins, d.PinsProblem = "", err.Error()
-	} else {
-		d.Pins = bpffs
+	} else if !has {
+		d.PinsProblem = "not mounted: snitch mounts it when it begins to deny"
 	}
 	return d
 }
@@ -58,11 +58,14 @@ func (d *DoctorEnforce) write(b *strings.Builder) {
 	}
 	fmt.Fprintf(w, "  backend\t%s (enforce.backend: auto)\n", d.Backend)
 	fmt.Fprintf(w, "  cgroup programs\t%s\n  nftables\t%s\n", works(d.Cgroup), works(d.Nft))
+	where := "what enforce.fail says, by pins in " + d.Pins
 	if d.Pins == "" {
-		fmt.Fprintf(w, "  without snitch\tnothing is denied, whatever enforce.fail says: %s\n", text.Clean(d.PinsProblem))
-	} else {
-		fmt.Fprintf(w, "  without snitch\twhat enforce.fail says, by pins in %s\n", d.Pins)
+		where = "cgroup programs need somewhere to be pinned"
 	}
+	if d.PinsProblem != "" {
+		where += " (" + text.Clean(d.PinsProblem) + ")"
+	}
+	fmt.Fprintf(w, "  without snitch\t%s\n", where)
 	fmt.Fprintf(w, "  packet sockets\t%s\n", d.Packet)
 	_ = w.Flush() // a strings.Builder takes everything
 }

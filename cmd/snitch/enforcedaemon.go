@@ -28,13 +28,14 @@ func (d *daemon) openEnforce(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read boot id: %w", err)
 	}
-	if err := d.openBackend(ctx); err != nil {
-		return err
+	d.openBackend(ctx)
+	deps := enforce.Deps{Recompile: func() error { return d.manager.Recompile() }, Alert: d.raise, Healthy: d.healthy, Log: d.log}
+	if d.denier != nil {
+		deps.Backend = d.denier
 	}
 	d.enforce = enforce.New(enforce.Config{Dir: d.state.path, Mode: modeOf(d.cfg.Enforce.Mode), Flag: d.flag, Fail: fail, Scope: d.cfg.Cgroup,
 		Hold:       enforce.HoldConfig{Deadline: d.cfg.Enforce.Hold.Deadline, AtDeadline: holdAction(d.cfg.Enforce.Hold.Then)},
-		ProtectSSH: d.cfg.Enforce.ProtectSSH, Helper: d.helper(), Boot: strings.TrimSpace(string(boot))},
-		enforce.Deps{Backend: d.denier, Recompile: func() error { return d.manager.Recompile() }, Alert: d.raise, Healthy: d.healthy, Log: d.log})
+		ProtectSSH: d.cfg.Enforce.ProtectSSH, Helper: d.helper(), Boot: strings.TrimSpace(string(boot))}, deps)
 	return nil
 }
 

@@ -88,8 +88,10 @@ func assemble(ctx context.Context, cfg config.Config, flag event.Mode, state *st
 			return d, err
 		}
 	}
-	d.subjects = newSubjects(d.denier.Backend, d.table)
-	d.denier.subjects = d.subjects
+	d.subjects = newSubjects(d.denier, d.table)
+	if d.denier != nil {
+		d.denier.subjects = d.subjects
+	}
 	d.monitor = monitor.New(monitor.Config{DrainInterval: cfg.DrainInterval, EveryExec: cfg.EveryExec},
 		monitor.Deps{Kernel: d.kernel, Processes: d.table, Names: d.names, Losses: d.losses, Subjects: d.subjects, Sink: d.publish, Log: log.With("component", "monitor")})
 	return d, nil
