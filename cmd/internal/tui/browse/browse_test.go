@@ -80,8 +80,13 @@ func seeded(t testing.TB, conns []event.Connection) (*query.DB, string) {
 	}
 	ordered := slices.Clone(conns)
 	slices.SortStableFunc(ordered, func(a, b event.Connection) int { return a.Last.Compare(b.Last) })
-	for _, c := range ordered { // as they happened: the sums of a minute are made of batches
-		s.Append(store.Batch{Time: c.Last, Connections: []event.Connection{c}})
+	for len(ordered) > 0 { // as they happened: the sums of a minute are made of batches
+		n := 1
+		for n < len(ordered) && ordered[n].Last.Equal(ordered[0].Last) {
+			n++
+		}
+		s.Append(store.Batch{Time: ordered[0].Last, Connections: ordered[:n]})
+		ordered = ordered[n:]
 	}
 	s.Append(store.Batch{Time: now, Rules: []event.RuleCount{{Rule: "browsers", Hits: 48, Wins: 48, Last: now}, {Rule: "no-trackers", Hits: 4, Wins: 4, Denied: 4, Last: now.Add(-time.Hour)}}})
 	for i := range conns {
