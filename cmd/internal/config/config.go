@@ -41,9 +41,7 @@ type Rules struct {
 }
 
 // IDs are the rules that are switched off.
-func (r Rules) IDs() []string {
-	return strings.FieldsFunc(r.Off, func(c rune) bool { return c == ',' || c == ' ' })
-}
+func (r Rules) IDs() []string { return items(r.Off) }
 
 // Notify is what desktops are told.
 type Notify struct {

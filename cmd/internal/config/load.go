@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -42,20 +41,6 @@ func (e *FaultsError) Error() string {
 		lines = append(lines, at+": "+f.Problem)
 	}
 	return strings.Join(lines, "\n")
-}
-
-// Load reads the file. A fault of its content is a *FaultsError.
-func Load(file string) (Config, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return Config{}, fmt.Errorf("read configuration: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return Config{}, fmt.Errorf("read configuration: %w", err)
-	}
-	return Parse(file, b)
 }
 
 // Parse reads a file's content; file is its name in faults.
@@ -187,6 +172,8 @@ func (r *reader) entry(key, value *yaml.Node, prefix string) {
 		r.fault(value, "anchors and aliases are not used here")
 	case !leaf:
 		r.mapping(value, path+".")
+	case value.Kind == yaml.SequenceNode && s.item != nil:
+		r.list(s, value)
 	case value.Kind != yaml.ScalarNode:
 		r.fault(value, "%s wants one value", path)
 	case value.Tag == "!!null":
@@ -197,6 +184,33 @@ func (r *reader) entry(key, value *yaml.Node, prefix string) {
 		if err := s.set(&r.config, value.Value); err != nil {
 			r.fault(value, "%s: %v", path, err)
 		}
+	}
+}
+
+// maxItems bounds a list.
+const maxItems = 4096
+
+// list reads a setting of many values; each is told where it stands.
+func (r *reader) list(s setting, n *yaml.Node) {
+	if len(n.Content) > maxItems {
+		r.fault(n, "%s has %d values, at most %d are read", s.path, len(n.Content), maxItems)
+		return
+	}
+	var out []string
+	for _, v := range n.Content {
+		if v.Kind != yaml.ScalarNode || v.Tag == "!!null" || v.Anchor != "" {
+			r.fault(v, "%s: want plain values in the list", s.path)
+			continue
+		}
+		item, err := s.item(v.Value)
+		if err != nil {
+			r.fault(v, "%s: %v", s.path, err)
+			continue
+		}
+		out = append(out, item)
+	}
+	if err := s.set(&r.config, strings.Join(out, ", ")); err != nil {
+		r.fault(n, "%s: %v", s.path, err)
 	}
 }
 

@@ -1,71 +1,79 @@
 package config
 
 import (
-	"fmt"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-
-	"snitch/cmd/internal/text"
 )
 
 // setting is one value of the file.
 type setting struct {
-	path string // keys joined by dots
-	set  func(c *Config, value string) error
+	path    string // keys joined by dots
+	help    string // what it is, behind it in the file
+	want    string // the values that it takes
+	example string // shown, as a comment, where the default is that the line is not there
+	live    bool   // SIGHUP is enough; else it counts from the next start
+	set     func(c *Config, value string) error
+	get     func(c *Config) string // as set reads it; "" only where there is an example
+	// item reads one of many values, for settings that take a list; nil otherwise.
+	item func(value string) (string, error)
 }
 
-// settings lists every setting. Bounds are those within which the daemon was
-// built to work; a value outside is a fault, not a wish.
-var settings = []setting{
-	{"state", func(c *Config, v string) error { return setDir(&c.State, v) }},
-	{"interval", func(c *Config, v string) error { return setDuration(&c.Interval, v, 100*time.Millisecond, time.Hour) }},
-	{"drain_interval", func(c *Config, v string) error {
-		return setDuration(&c.DrainInterval, v, 50*time.Millisecond, time.Minute)
-	}},
-	{"retention.age", func(c *Config, v string) error { return setDurationOrOff(&c.Retention.Age, v, time.Hour) }},
-	{"retention.size", func(c *Config, v string) error { return setSizeOrOff(&c.Retention.Size, v, 1_000_000) }},
-	{"flow_entries", func(c *Config, v string) error {
-		n, err := number(v, 64, 1<<22)
-		if err == nil {
-			c.FlowEntries = uint32(n)
-		}
-		return err
-	}},
-	{"every_exec", func(c *Config, v string) error { return setBool(&c.EveryExec, v) }},
-	{"reverse_dns", func(c *Config, v string) error { return setBool(&c.ReverseDNS, v) }},
-	{"hash.max_size", func(c *Config, v string) error { return setSize(&c.Hash.MaxSize, v, 1<<20, 1<<40) }},
-	{"hash.deadline", func(c *Config, v string) error {
-		return setDuration(&c.Hash.Deadline, v, 10*time.Millisecond, time.Hour)
-	}},
-	{"hash.entries", func(c *Config, v string) error {
-		n, err := number(v, 64, 1<<22)
-		if err == nil {
-			c.Hash.Entries = int(n)
-		}
-		return err
-	}},
-	{"cgroup", func(c *Config, v string) error { return setDir(&c.Cgroup, v) }},
-	{"tier", func(c *Config, v string) error { return setChoice(&c.Tier, v, Tiers()) }},
-	{"rules.dir", func(c *Config, v string) error { return setDir(&c.Rules.Dir, v) }},
-	{"rules.test", func(c *Config, v string) error { return setBool(&c.Rules.Test, v) }},
-	{"rules.off", func(c *Config, v string) error { return setIDs(&c.Rules.Off, v) }},
-	{"notify.desktop", func(c *Config, v string) error { return setBool(&c.Notify.Desktop, v) }},
-	{"notify.quiet", func(c *Config, v string) error { return setQuiet(&c.Notify.Quiet, v) }},
-	{"enforce.mode", func(c *Config, v string) error { return setChoice(&c.Enforce.Mode, v, Modes()) }},
-	{"enforce.fail", func(c *Config, v string) error { return setChoice(&c.Enforce.Fail, v, Fails()) }},
-	{"enforce.backend", func(c *Config, v string) error { return setChoice(&c.Enforce.Backend, v, Backends()) }},
-	{"enforce.hold.deadline", func(c *Config, v string) error {
-		return setDuration(&c.Enforce.Hold.Deadline, v, 100*time.Millisecond, time.Minute)
-	}},
-	{"enforce.hold.then", func(c *Config, v string) error {
-		return setChoice(&c.Enforce.Hold.Then, v, []string{"allow", "deny"})
-	}},
-	{"enforce.hold.programs", func(c *Config, v string) error { return setDirs(&c.Enforce.Hold.Programs, v) }},
-	{"enforce.protect_ssh", func(c *Config, v string) error { return setBool(&c.Enforce.ProtectSSH, v) }},
-	{"log_level", func(c *Config, v string) error { return setChoice(&c.LogLevel, v, LogLevels()) }},
+// reloads marks settings that SIGHUP changes.
+func reloads(s setting) setting {
+	s.live = true
+	return s
+}
+
+// settings lists every setting in the order of the file. Bounds are those within
+// which the daemon was built to work; a value outside is a fault, not a wish.
+// Who adds one adds a line here, a field to Config and, if it has one, the
+// default to Default: reading, writing, checking and documentation follow.
+var settings = slices.Concat(recordSettings, ruleSettings, []setting{
+	reloads(choice("log_level", LogLevels(), "of the daemon's own messages", func(c *Config) *string { return &c.LogLevel })),
+})
+
+var recordSettings = []setting{
+	path("state", "", "everything that the daemon writes", func(c *Config) *string { return &c.State }),
+	duration("interval", 100*time.Millisecond, time.Hour, "between two writes to the database", func(c *Config) *time.Duration { return &c.Interval }),
+	duration("drain_interval", 50*time.Millisecond, time.Minute, "between two readings of the kernel's counters", func(c *Config) *time.Duration { return &c.DrainInterval }),
+	durationOrOff("retention.age", time.Hour, "what is older is deleted; off: no bound", func(c *Config) *time.Duration { return &c.Retention.Age }),
+	sizeOrOff("retention.size", 1_000_000, "of the database; off: no bound", func(c *Config) *int64 { return &c.Retention.Size }),
+	number("flow_entries", 64, 1<<22, "of the kernel's flow map", func(c *Config) *uint32 { return &c.FlowEntries }),
+	boolean("every_exec", "record every program that runs, not only those that connect", func(c *Config) *bool { return &c.EveryExec }),
+	boolean("reverse_dns", "ask for names of addresses that have none; only ever a label", func(c *Config) *bool { return &c.ReverseDNS }),
+	size("hash.max_size", 1<<20, 1<<40, "larger files get no digest, with the reason", func(c *Config) *int64 { return &c.Hash.MaxSize }),
+	duration("hash.deadline", 10*time.Millisecond, time.Hour, "until a file counts as slow; its digest follows later", func(c *Config) *time.Duration { return &c.Hash.Deadline }),
+	number("hash.entries", 64, 1<<22, "digests kept in memory", func(c *Config) *int { return &c.Hash.Entries }),
+	path("cgroup", "/sys/fs/cgroup/x", "account only sockets of this cgroup; without the line: all", func(c *Config) *string { return &c.Cgroup }),
+	choice("tier", Tiers(), "how bytes are counted; auto is the best that the kernel has", func(c *Config) *string { return &c.Tier }),
+}
+
+var ruleSettings = []setting{
+	path("rules.dir", "", "every rule file below it; empty or not there: the shipped audit set", func(c *Config) *string { return &c.Rules.Dir }),
+	boolean("rules.test", "run the tests beside the rules before a changed set is used", func(c *Config) *bool { return &c.Rules.Test }),
+	list("rules.off", "ids", "ids of alert rules that this machine does not want", ruleID, func(c *Config) *string { return &c.Rules.Off }),
+	boolean("notify.desktop", "notifications to people who are logged in", func(c *Config) *bool { return &c.Notify.Desktop }),
+	{path: "notify.quiet", want: "`off`, or hours as `22:00-07:00`", help: "hours without them, local time: 22:00-07:00",
+		set: func(c *Config, v string) error { return setQuiet(&c.Notify.Quiet, v) }, get: func(c *Config) string { return orOff(c.Notify.Quiet) }},
+	choice("enforce.mode", Modes(), "audit denies nothing", func(c *Config) *string { return &c.Enforce.Mode }),
+	choice("enforce.fail", Fails(), "when no living snitch answers; auto is closed when everything is confined", func(c *Config) *string { return &c.Enforce.Fail }),
+	choice("enforce.backend", Backends(), "what denies: BPF on cgroups, or nftables", func(c *Config) *string { return &c.Enforce.Backend }),
+	duration("enforce.hold.deadline", 100*time.Millisecond, time.Minute, "how long a connection waits for its decision", func(c *Config) *time.Duration { return &c.Enforce.Hold.Deadline }),
+	choice("enforce.hold.then", []string{"allow", "deny"}, "what happens then", func(c *Config) *string { return &c.Enforce.Hold.Then }),
+	{path: "enforce.hold.programs", want: "`auto`, `off`, or mount points with commas between them",
+		help: "where the start of a program waits until it is known: auto is local file systems, with cgroup none",
+		set:  func(c *Config, v string) error { return setDirs(&c.Enforce.Hold.Programs, v) }, get: func(c *Config) string { return c.Enforce.Hold.Programs }},
+	boolean("enforce.protect_ssh", "never cut off the SSH session of who turns enforcement on", func(c *Config) *bool { return &c.Enforce.ProtectSSH }),
+}
+
+// sections say what the settings below a key are about.
+var sections = map[string]string{
+	"hash":         "reading of executables",
+	"notify":       "see notifications.md",
+	"rules":        "see rules.md",
+	"enforce":      "see enforce-commands.md; `snitch enforce on` and `off` beat the mode",
+	"enforce.hold": "connections and programs that wait",
 }
 
 // keysBelow lists the keys that may stand in the mapping at prefix.
@@ -93,137 +101,4 @@ func find(path string) (setting, bool) {
 		return setting{}, false
 	}
 	return settings[i], true
-}
-
-func setDir(to *string, v string) error {
-	if !filepath.IsAbs(v) || strings.ContainsRune(v, 0) {
-		return fmt.Errorf("%q is no absolute path", v)
-	}
-	*to = filepath.Clean(v)
-	return nil
-}
-
-// setDirs takes mount points, or a word.
-func setDirs(to *string, v string) error {
-	if v == "auto" || v == "off" {
-		*to = v
-		return nil
-	}
-	dirs := strings.Split(v, ",")
-	for i := range dirs {
-		if err := setDir(&dirs[i], strings.TrimSpace(dirs[i])); err != nil {
-			return fmt.Errorf("%w, and not auto or off", err)
-		}
-	}
-	*to = strings.Join(dirs, ",")
-	return nil
-}
-
-// setIDs takes ids of rules. They are lower case everywhere.
-func setIDs(to *string, v string) error {
-	if v == "none" {
-		v = ""
-	}
-	for _, id := range (Rules{Off: v}).IDs() {
-		if strings.Trim(id, "abcdefghijklmnopqrstuvwxyz0123456789._-") != "" {
-			return fmt.Errorf("%q is no id of a rule", id)
-		}
-	}
-	*to = v
-	return nil
-}
-
-// setQuiet takes hours of the day.
-func setQuiet(to *string, v string) error {
-	if v == "off" {
-		*to = ""
-		return nil
-	}
-	from, until, ok := strings.Cut(v, "-")
-	for _, hour := range []string{from, until} {
-		if _, err := time.Parse("15:04", hour); err != nil || !ok {
-			return fmt.Errorf("%q are no hours like 22:00-07:00", v)
-		}
-	}
-	*to = v
-	return nil
-}
-
-func setDuration(to *time.Duration, v string, least, most time.Duration) error {
-	d, err := text.ParseDuration(v)
-	if err != nil {
-		return err
-	}
-	if d < least || d > most {
-		return fmt.Errorf("%s is not between %s and %s", v, text.Duration(least), text.Duration(most))
-	}
-	*to = d
-	return nil
-}
-
-func setDurationOrOff(to *time.Duration, v string, least time.Duration) error {
-	if v == "off" {
-		*to = 0
-		return nil
-	}
-	d, err := text.ParseDuration(v)
-	if err != nil {
-		return err
-	}
-	if d < least {
-		return fmt.Errorf("%s is less than %s (off for no bound)", v, text.Duration(least))
-	}
-	*to = d
-	return nil
-}
-
-func setSize(to *int64, v string, least, most int64) error {
-	n, err := text.ParseSize(v)
-	if err != nil {
-		return err
-	}
-	if n < least || n > most {
-		return fmt.Errorf("%s is not between %s and %s", v, text.Bytes(uint64(least)), text.Bytes(uint64(most)))
-	}
-	*to = n
-	return nil
-}
-
-func setSizeOrOff(to *int64, v string, least int64) error {
-	if v == "off" {
-		*to = 0
-		return nil
-	}
-	return setSize(to, v, least, 1<<50)
-}
-
-func setBool(to *bool, v string) error {
-	switch v {
-	case "true":
-		*to = true
-	case "false":
-		*to = false
-	default:
-		return fmt.Errorf("%q is neither true nor false", v)
-	}
-	return nil
-}
-
-func setChoice(to *string, v string, choices []string) error {
-	if !slices.Contains(choices, v) {
-		return fmt.Errorf("%q is not one of %s", v, strings.Join(choices, ", "))
-	}
-	*to = v
-	return nil
-}
-
-func number(v string, least, most uint64) (uint64, error) {
-	n, err := strconv.ParseUint(strings.ReplaceAll(v, "_", ""), 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("%q is no whole number", v)
-	}
-	if n < least || n > most {
-		return 0, fmt.Errorf("%d is not between %d and %d", n, least, most)
-	}
-	return n, nil
 }

@@ -1,0 +1,81 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// cases has for each setting values at its bounds, which are taken, and values
+// that are refused.
+var cases = map[string]struct{ good, bad []string }{
+	"state":                 {[]string{"/x", "/"}, []string{"x", "./x", "[a]"}},
+	"interval":              {[]string{"100ms", "1h"}, []string{"99ms", "61m", "10", "-1s", "soon"}},
+	"drain_interval":        {[]string{"50ms", "1m"}, []string{"49ms", "61s"}},
+	"retention.age":         {[]string{"1h", "520w", "off"}, []string{"59m", "0", "never"}},
+	"retention.size":        {[]string{"1MB", "1000000", "off"}, []string{"999kB", "-1", "big", "2EB"}},
+	"flow_entries":          {[]string{"64", "4_194_304"}, []string{"63", "4194305", "1e3", "0x40", "-64"}},
+	"every_exec":            {[]string{"true", "false"}, []string{"yes", "1", "True"}},
+	"reverse_dns":           {[]string{"true", "false"}, []string{"off"}},
+	"hash.max_size":         {[]string{"1MiB", "1TiB"}, []string{"1MB", "1025GiB"}},
+	"hash.deadline":         {[]string{"10ms", "1h"}, []string{"9ms", "3601s"}},
+	"hash.entries":          {[]string{"64", "4194304"}, []string{"63", "4194305"}},
+	"cgroup":                {[]string{"/sys/fs/cgroup"}, []string{"cgroup"}},
+	"tier":                  {Tiers(), []string{"Auto", "best"}},
+	"rules.dir":             {[]string{"/r"}, []string{"r"}},
+	"rules.test":            {[]string{"true", "false"}, []string{"on"}},
+	"rules.off":             {[]string{"[]", "none", "a-b", "[a, b.c]", "a, b"}, []string{"[A]", "[[a]]", "[~]", `["a b!"]`, "{a: b}"}},
+	"notify.desktop":        {[]string{"true", "false"}, []string{"maybe"}},
+	"notify.quiet":          {[]string{"off", "00:00-23:59"}, []string{"24:00-07:00", "22:00", "22:00-", "7-8"}},
+	"enforce.mode":          {Modes(), []string{"on"}},
+	"enforce.fail":          {Fails(), []string{"half"}},
+	"enforce.backend":       {Backends(), []string{"iptables"}},
+	"enforce.hold.deadline": {[]string{"100ms", "1m"}, []string{"99ms", "61s"}},
+	"enforce.hold.then":     {[]string{"allow", "deny"}, []string{"alert"}},
+	"enforce.hold.programs": {[]string{"auto", "off", "/", "/a, /b"}, []string{"a", "/a, b", "all"}},
+	"enforce.protect_ssh":   {[]string{"true", "false"}, []string{"no"}},
+	"log_level":             {LogLevels(), []string{"trace", "INFO"}},
+}
+
+// TestEachSetting: each setting takes its bounds, refuses what is beyond with the
+// place, and what it took is written and read as it was.
+func TestEachSetting(t *testing.T) {
+	if len(cases) != len(settings) {
+		t.Errorf("%d settings have cases, there are %d", len(cases), len(settings))
+	}
+	for _, s := range settings {
+		c := cases[s.path]
+		if len(c.good) == 0 || len(c.bad) == 0 {
+			t.Errorf("%s has no cases", s.path)
+		}
+		for _, v := range c.good {
+			got, err := Parse("f", []byte(fileWith(s.path, v)))
+			if err != nil {
+				t.Errorf("%s refuses %s: %v", s.path, v, err)
+				continue
+			}
+			if again, err := Parse("f", []byte(got.YAML())); err != nil || again != got {
+				t.Errorf("%s: %s is written so that it is read as %+v, %v", s.path, v, again, err)
+			}
+		}
+		for _, v := range c.bad {
+			_, err := Parse("f", []byte(fileWith(s.path, v)))
+			line := 2 + strings.Count(s.path, ".")
+			if want := fmt.Sprintf("f:%d:", line); err == nil || !strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), s.path) {
+				t.Errorf("%s takes %s, or does not say where it is wrong: %v", s.path, v, err)
+			}
+		}
+	}
+}
+
+func fileWith(path, value string) string {
+	out := "version: 1\n"
+	keys := strings.Split(path, ".")
+	for i, k := range keys {
+		out += strings.Repeat("  ", i) + k + ":"
+		if i < len(keys)-1 {
+			out += "\n"
+		}
+	}
+	return out + " " + value + "\n"
+}
