@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 // ErrNoBrowser says that Chromium is not installed.
@@ -191,11 +193,39 @@ func (b *Browser) Click(selector string) error {
 	return nil
 }
 
-// Press presses keys one after the other, as a person at the keyboard.
+// Press presses keys one after the other, as a person at the keyboard: a key
+// that the page takes for itself writes nothing.
 func (b *Browser) Press(keys ...string) error {
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
 	for _, k := range keys {
-		if err := b.Do(chromedp.KeyEvent(k)); err != nil {
-			return fmt.Errorf("press %s: %w", k, err)
+		for _, r := range k {
+			if err := press(ctx, r); err != nil {
+				return fmt.Errorf("press %q: %w", r, err)
+			}
+		}
+	}
+	return nil
+}
+
+// press sends what a keyboard does. An event for the character alone, as
+// chromedp.KeyEvent sends, writes even if the page prevented the key.
+func press(ctx context.Context, r rune) error {
+	var down input.DispatchKeyEventParams
+	for _, e := range kb.Encode(r) {
+		switch e.Type {
+		case kb.KeyDown:
+			down = *e
+			down.Type = input.DispatchKeyEventTypeRawKeyDown
+		case kb.KeyChar:
+			down.Type, down.Text, down.UnmodifiedText = kb.KeyDown, e.Text, e.UnmodifiedText
+		}
+	}
+	up := down
+	up.Type, up.Text, up.UnmodifiedText = kb.KeyUp, "", ""
+	for _, e := range []input.DispatchKeyEventParams{down, up} {
+		if _, err := chromedp.Call(ctx, input.DispatchKeyEvent, e); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -4,7 +4,8 @@ import { type ComponentType, render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Tick, useData } from "./lib/data";
 import { count } from "./lib/format";
-import { go, here, onLink, onMove, type Place, PlaceContext, to } from "./lib/route";
+import { useKeys } from "./lib/keys";
+import { here, onLink, onMove, type Place, PlaceContext, to } from "./lib/route";
 import type { Alerts, Credit } from "./lib/types";
 import { AlertsPage } from "./pages/alerts";
 import { ExplorePage } from "./pages/explore";
@@ -55,33 +56,7 @@ function useTick(every: number, fixed: boolean): [number, () => void] {
   return [tick, () => set((n) => n + 1)];
 }
 
-const typing = (e: KeyboardEvent): boolean => {
-  const el = e.target as HTMLElement;
-  return el.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(el.tagName);
-};
-
-/** useKeys are the keys that work everywhere. */
-function useKeys(place: Place, help: () => void, refresh: () => void): void {
-  useEffect(() => {
-    let leader = 0;
-    const f = (e: KeyboardEvent): void => {
-      if (e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || typing(e) || document.querySelector("dialog[open]")) return;
-      const room = Date.now() - leader < 1500 ? rooms.find((r) => r.key === e.key) : undefined;
-      leader = 0;
-      if (room) go(to(place, room.path));
-      else if (e.key === "g") leader = Date.now();
-      else if (e.key === "?") help();
-      else if (e.key === "/") document.getElementById("find") ? document.getElementById("find")!.focus() : go(to(place, "/explore"));
-      else if (e.key === "[" || e.key === "]") step(place, e.key === "]");
-      else if (e.key === "r") refresh();
-      else if (e.key === "p" && place.path === "/live") document.querySelector<HTMLElement>("[aria-keyshortcuts=p]")?.click();
-      else return;
-      e.preventDefault();
-    };
-    addEventListener("keydown", f);
-    return () => removeEventListener("keydown", f);
-  }, [place]);
-}
+const byKey = new Map(rooms.map((r) => [r.key, r.path]));
 
 function App() {
   const place = usePlaceNow();
@@ -89,8 +64,8 @@ function App() {
   const [every, setEvery] = useState(Number(localStorage.getItem("refresh") ?? "30"));
   const [tick, refresh] = useTick(every, isFixed(place));
   const [help, setHelp] = useState(false);
-  useKeys(place, () => setHelp(true), refresh);
   const room = rooms.find((r) => r.path === place.path) ?? rooms[0]!;
+  useKeys(place.path, { rooms: byKey, help: () => setHelp(true), refresh, step: (forward) => { if (room.ranged) step(here(), forward); } });
   useEffect(() => { document.title = `${room.name} · snitch`; }, [room]);
   useEffect(() => {
     addEventListener("click", onLink);

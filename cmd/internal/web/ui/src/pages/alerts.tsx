@@ -62,23 +62,14 @@ function NoAlerts({ state, text }: { state: string; text: string }) {
   return <Empty title="Nothing new."><p>Alerts come from rules with <span class="mono">action: alert</span> or <span class="mono">deny</span>, from connections that no rule speaks of, and from snitch itself when something does not work. See which rules hold: <a href="/policy">Policy</a>.</p></Empty>;
 }
 
-/** move goes to the next or the last card. */
-function move(from: HTMLElement, by: 1 | -1): void {
-  const cards = [...document.querySelectorAll<HTMLElement>(".alert-open")];
-  cards[cards.indexOf(from) + by]?.focus();
-}
-
 function AlertCard({ a, open, busy, picked, onPick, onSet }: { a: Alert; open: boolean; busy: boolean; picked: boolean; onPick: (on: boolean) => void; onSet: (state: string) => void }) {
   const p = usePlace();
   const [more, setMore] = useState(open);
   const [dialog, setDialog] = useState<"" | "why" | "draft">("");
   const about = a.kind === "rule" || a.kind === "novelty";
   const keys = (e: KeyboardEvent): void => {
-    const el = e.currentTarget as HTMLElement;
     if (e.ctrlKey || e.metaKey || e.altKey) return;
-    if (e.key === "j" || e.key === "ArrowDown") move(el, 1);
-    else if (e.key === "k" || e.key === "ArrowUp") move(el, -1);
-    else if (e.key === "x") onPick(!picked);
+    if (e.key === "x") onPick(!picked);
     else if (e.key === "e") onSet("seen");
     else return;
     e.preventDefault();

@@ -1,5 +1,6 @@
 // The rules in use, what they did, and what others would have done.
 
+import { Fragment } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { useData } from "../lib/data";
 import { is } from "../lib/filter";
@@ -82,8 +83,8 @@ function RuleTable({ list, open }: { list: RuleEntry[]; open: string }) {
         <tbody>{list.map((e) => {
           const is_ = shown === e.id;
           return (
-            <>
-              <tr key={e.id} class={`${is_ ? "open" : ""}${e.dead ? " dead" : ""}`} onClick={() => set(is_ ? "" : e.id)}>
+            <Fragment key={e.id}>
+              <tr class={`${is_ ? "open" : ""}${e.dead ? " dead" : ""}`} onClick={() => set(is_ ? "" : e.id)}>
                 <td class="grow"><button type="button" class="row-open" aria-expanded={is_} onClick={(x) => { x.stopPropagation(); set(is_ ? "" : e.id); }}><span class="rule-id"><Text s={e.id} /></span>{e.reason && <span class="dim clip"><bdi>{show(e.reason)}</bdi></span>}</button></td>
                 <td><Verdict word={e.action || e.kind} />{e.kind === "confine" && <span class="tag">confine</span>}{e.mode === "audit" && <span class="tag">audit</span>}{e.kind === "gone" && <span class="tag">no more in use</span>}</td>
                 <td class="r num">{e.dead ? <span class="pill plain">never</span> : count(e.hits)}</td>
@@ -92,7 +93,7 @@ function RuleTable({ list, open }: { list: RuleEntry[]; open: string }) {
                 <td class="r num wide-only">{e.denied > 0 ? <span class="pill bad">{count(e.denied)}</span> : "0"}</td>
                 <td class="r wide-only"><When t={e.last} relative /></td>
               </tr>
-              {is_ && <tr key={`${e.id}+`} class="detail"><td colSpan={7}>
+              {is_ && <tr class="detail"><td colSpan={7}>
                 {e.text !== "" && <><p class="note mono">{show(e.file)}:{e.line}</p><pre class="code" tabIndex={0}>{e.text.split("\n").map(show).join("\n")}</pre></>}
                 <div class="actions">
                   <a class="button quiet" href={to(p, "/explore", { by: "exe", f: is("rule", e.id) })}>Connections that it decided</a>
@@ -100,7 +101,7 @@ function RuleTable({ list, open }: { list: RuleEntry[]; open: string }) {
                   {e.text !== "" && <Copy text={e.text} label="Copy the text" />}
                 </div>
               </td></tr>}
-            </>
+            </Fragment>
           );
         })}</tbody>
       </table>

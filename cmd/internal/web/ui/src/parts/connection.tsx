@@ -1,6 +1,6 @@
 // One connection of the record: its row, and all that is known of it.
 
-import { type ComponentChildren } from "preact";
+import { type ComponentChildren, Fragment } from "preact";
 import { useState } from "preact/hooks";
 import { useData } from "../lib/data";
 import { is } from "../lib/filter";
@@ -59,8 +59,8 @@ export function ConnTable({ rows, caption }: { rows: Conn[]; caption: string }) 
             const id = `${c.time}/${c.pid}/${c.raddr}/${c.rport}/${c.lport}/${c.proto}`;
             const is = id === open;
             return (
-              <>
-                <tr key={id} class={is ? "open" : ""} onClick={() => set(is ? "" : id)}>
+              <Fragment key={id}>
+                <tr class={is ? "open" : ""} onClick={() => set(is ? "" : id)}>
                   <td><button type="button" class="row-open" aria-expanded={is} onClick={(e) => { e.stopPropagation(); set(is ? "" : id); }}><When t={c.time} /></button></td>
                   <td class="grow"><Path path={c.exe || c.name} view={c.exe_view} /></td>
                   <td class="wide-only"><Text s={c.user || String(c.uid)} /></td>
@@ -69,8 +69,8 @@ export function ConnTable({ rows, caption }: { rows: Conn[]; caption: string }) 
                   <td class="r num">{bytes(c.sent)}</td>
                   <td class="wide-only"><VerdictOf c={c} /></td>
                 </tr>
-                {is && <tr key={`${id}+`} class="detail"><td colSpan={7}><ConnDetail c={c} /></td></tr>}
-              </>
+                {is && <tr class="detail"><td colSpan={7}><ConnDetail c={c} /></td></tr>}
+              </Fragment>
             );
           })}
         </tbody>

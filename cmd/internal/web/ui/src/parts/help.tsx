@@ -4,7 +4,7 @@ import { assetURL, Dialog } from "./bits";
 
 const keys: [string[], string][] = [
   [["g", "o"], "Overview"], [["g", "e"], "Explore"], [["g", "l"], "Live"], [["g", "a"], "Alerts"], [["g", "p"], "Policy"], [["g", "h"], "Health"],
-  [["/"], "Filter or find"], [["["], "Earlier"], [["]"], "Later"], [["r"], "Refresh"], [["p"], "Pause (Live)"], [["j"], "Next alert"], [["k"], "Alert before"],
+  [["/"], "Filter or find"], [["["], "Earlier"], [["]"], "Later"], [["r"], "Refresh"], [["p"], "Pause (Live)"], [["j"], "Next row"], [["k"], "Row before"], [["Enter"], "Open the row"],
   [["e"], "Acknowledge the alert"], [["x"], "Pick the alert"], [["Esc"], "Close"], [["?"], "This help"],
 ];
 
