@@ -85,7 +85,7 @@ bench: build ## paired benchmarks, attached against bare; writes docs/benchmarks
 bench-policy: ## only its part about rules: decisions, reloads, lists, history
 	$(GO) run ./bpf/bpftest/bench -policy -o docs/benchmarks.md
 
-package: build ## a static tarball under build/
+package: build ## deb, rpm, apk and Arch packages, a static tarball, the bill of materials: build/packages
 	tools/package.sh $(VERSION)
 
 clean: ## remove what was built
