@@ -46,6 +46,7 @@ func TestStories(t *testing.T) {
 		Dir: "testdata",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"seed":        seed,
+			"makekeys":    makeKeys,
 			"serveplaces": servePlaces,
 			"waitrun":     waitRun,
 			"waitlive":    waitLive,
