@@ -187,13 +187,14 @@ func (s *service) reload() {
 		s.log.Error("the configuration does not load and was not used", "error", err)
 		return
 	}
-	setLevel(s.level, cfg.LogLevel)
-	s.cfg.LogLevel = cfg.LogLevel
-	if cfg != s.cfg {
-		s.log.Warn("reloaded: the log level counts from now, other changes from the next start")
+	live, later := s.cfg.Changes(&cfg)
+	s.cfg.TakeLive(&cfg)
+	setLevel(s.level, s.cfg.LogLevel)
+	if len(later) > 0 {
+		s.log.Warn("reloaded: some changes count from the next start", "now", live, "next_start", later)
 		return
 	}
-	s.log.Info("reloaded")
+	s.log.Info("reloaded", "changed", live)
 }
 
 // watchdog pings systemd as long as the monitor turns: a daemon that lives and
