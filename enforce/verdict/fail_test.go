@@ -37,8 +37,8 @@ func TestDaemonGoes(t *testing.T) {
 				l.serve(9090)
 				h := l.startHolder(l.pins(), closed)
 				known, user := l.begin(), l.begin()
-				until(t, func() bool { errno, _ := known.do("udp %s:9090", bpftest.ServerV4); return errno == unix.EPERM })
-				until(t, func() bool { errno, _ := user.do("udp %s:8080", bpftest.ServerV4); return errno == 0 })
+				known.becomesKnown()
+				user.becomesKnown()
 				tap := l.tap()
 				const goes = enforce.BeatTimeout + time.Second
 				use := user.reach(goes)
@@ -57,6 +57,13 @@ func TestDaemonGoes(t *testing.T) {
 			})
 		}
 	}
+}
+
+// becomesKnown waits until a holder has classified the program: what nobody
+// knows yet may send.
+func (p *program) becomesKnown() {
+	p.l.Helper()
+	until(p.l.TB, func() bool { errno, _ := p.do("udp %s:9090", bpftest.ServerV4); return errno == unix.EPERM })
 }
 
 // afterwards is what programs meet that nobody has classified, and those that a
@@ -86,8 +93,8 @@ func TestUpgrade(t *testing.T) {
 	pins := l.pins()
 	h := l.startHolder(pins, "1")
 	known, user := l.begin(), l.begin()
-	until(t, func() bool { errno, _ := known.do("udp %s:9090", bpftest.ServerV4); return errno == unix.EPERM })
-	until(t, func() bool { errno, _ := user.do("udp %s:8080", bpftest.ServerV4); return errno == 0 })
+	known.becomesKnown()
+	user.becomesKnown()
 	tap := l.tap()
 	use := user.reach(3 * time.Second)
 	flood := known.flood(3 * time.Second)

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -61,11 +62,7 @@ func beatForEver() error {
 		return err
 	}
 	// As the daemon does: those that run already are known before the first flip.
-	cgroup, err := numberOf(os.Getenv(holderCgroup))
-	if err != nil {
-		return err
-	}
-	if err := k.Processes(func(r *bpf.ExecRecord) { tellExec(b, r, cgroup) }); err != nil {
+	if err := tellRunning(b, k, os.Getenv(holderCgroup)); err != nil {
 		return err
 	}
 	err = b.Set(context.Background(), enforce.Desired{Mode: event.ModeEnforce, Policy: p, FailClosed: os.Getenv(holderClosed) != "",
@@ -77,6 +74,29 @@ func beatForEver() error {
 			eat()
 		case <-time.After(enforce.BeatEvery):
 		}
+	}
+	return err
+}
+
+// tellRunning tells of the processes that are in a cgroup now.
+func tellRunning(b *Backend, k *bpf.Kernel, cgroup string) error {
+	list, err := os.ReadFile(filepath.Join(cgroup, "cgroup.procs"))
+	if err != nil {
+		return err
+	}
+	running := map[string]bool{}
+	for pid := range strings.FieldsSeq(string(list)) {
+		running[pid] = true
+	}
+	told := 0
+	err = k.Processes(func(r *bpf.ExecRecord) {
+		if running[strconv.Itoa(int(r.Id.Pid))] {
+			b.Process(processOf(r))
+			told++
+		}
+	})
+	if err == nil && told < len(running) {
+		err = fmt.Errorf("%d of %d processes of %s were told of", told, len(running), cgroup)
 	}
 	return err
 }
@@ -200,4 +220,4 @@ func until(t testing.TB, done func() bool) {
 }
 
 // patience is how long a test waits for what must come.
-const patience = 10 * time.Second
+const patience = time.Minute

@@ -109,7 +109,7 @@ func try(words []string) error {
 }
 
 func dial(network, addr string) error {
-	c, err := net.DialTimeout(network, addr, 3*time.Second)
+	c, err := net.DialTimeout(network, addr, patience)
 	if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() {
 		return syscall.ETIMEDOUT // or our own patience
 	}
@@ -123,7 +123,7 @@ func dial(network, addr string) error {
 
 // use writes and reads back.
 func use(c net.Conn) error {
-	if err := c.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
 	if _, err := c.Write([]byte("payload")); err != nil {
