@@ -19,16 +19,18 @@ const (
 )
 
 // answer decides what the kernel asked, and tells it.
-func (b *Backend) answer(ctx context.Context, kernel *bpf.Verdicts, e *bpf.VerdictEvent) {
+func (b *Backend) answer(ctx context.Context, kernel *bpf.Verdicts, a *ask) {
+	e := &a.event
 	b.catchUp(ctx)
-	c := b.connection(e)
-	if c == nil {
+	p := b.processOf(processID(e.Id))
+	if p == nil {
 		b.stats.unknown.Add(1)
 		return
 	}
-	if b.waits(c.Process) {
-		return // it asks again
+	if !a.due && b.await(p, e) {
+		return
 	}
+	c := b.connection(p, e)
 	if e.Flags&bpf.VerdictUnknown != 0 && b.classified(e) {
 		// It has a class by now. The tables answer its next attempt; this one is
 		// decided below, for the row that it asked about.
@@ -94,12 +96,8 @@ func (b *Backend) ruleNumber(id string) uint32 {
 	return b.current.ruleNumber(id)
 }
 
-// connection is what an event is about, nil if nobody knows its process.
-func (b *Backend) connection(e *bpf.VerdictEvent) *event.Connection {
-	p := b.processOf(processID(e.Id))
-	if p == nil {
-		return nil
-	}
+// connection is what an event of p is about.
+func (b *Backend) connection(p *event.Process, e *bpf.VerdictEvent) *event.Connection {
 	at := time.Now().Add(time.Duration(e.Time) - bootNow())
 	c := &event.Connection{Process: p, Opened: at, Last: at, Direction: event.Direction(e.Direction), Family: e.Family, Proto: e.Proto,
 		Local: end(e.Laddr, e.Lport), Remote: end(e.Raddr, e.Rport), Cookie: e.Cookie, NetNS: e.Netns,
@@ -110,15 +108,18 @@ func (b *Backend) connection(e *bpf.VerdictEvent) *event.Connection {
 	return c
 }
 
-// processOf is what is known of a process, which may have ended.
+// processOf is what is known of a process, which may have ended; nil: nothing.
 func (b *Backend) processOf(id event.ProcessID) *event.Process {
 	b.mu.Lock()
 	b.learnLocked()
-	s := b.live[id]
+	var told *event.Process
+	if s := b.live[id]; s != nil {
+		told = s.process
+	}
 	b.mu.Unlock()
 	switch {
-	case s != nil:
-		return s.process
+	case told != nil:
+		return b.latest(id, told)
 	case b.deps.Lookup != nil:
 		return b.deps.Lookup(id)
 	}

@@ -54,7 +54,8 @@ type Backend struct {
 	cfg     Config
 	deps    Deps
 	inbox   *inbox
-	asks    chan bpf.VerdictEvent
+	asks    chan ask
+	putOff  *putOff
 	denials chan bpf.VerdictEvent
 	cuts    chan bpf.VerdictEvent
 
@@ -79,7 +80,7 @@ type Backend struct {
 // New makes a backend that has put nothing into the kernel.
 func New(cfg Config, deps Deps) *Backend {
 	deps.Log = deps.Log.With("component", "verdict")
-	return &Backend{cfg: cfg, deps: deps, inbox: newInbox(), asks: make(chan bpf.VerdictEvent, askQueue),
+	return &Backend{cfg: cfg, deps: deps, inbox: newInbox(), asks: make(chan ask, askQueue), putOff: newPutOff(),
 		denials: make(chan bpf.VerdictEvent, denialQueue), cuts: make(chan bpf.VerdictEvent, cutQueue), live: map[event.ProcessID]*subject{},
 		pids: map[uint32]map[event.ProcessID]struct{}{}}
 }

@@ -55,6 +55,26 @@ func left(doomed map[uint32][]bpf.VerdictEvent) error {
 	return fmt.Errorf("%d are still open, one of process %d to %s", n, one.Id.Pid, end(one.Raddr, one.Rport))
 }
 
+// forbidden reports whether what was denied is to be cut: where the class of its
+// process became another since, the kernel may allow it by now, and is asked.
+func (b *Backend) forbidden(kernel *bpf.Verdicts, e *bpf.VerdictEvent) bool {
+	b.mu.Lock()
+	s := b.live[processID(e.Id)]
+	same := s == nil || s.changed <= e.Time
+	b.mu.Unlock()
+	if same || e.Flags&(bpf.VerdictHeld|bpf.VerdictDead|bpf.VerdictRouted) != 0 { // these no class decided
+		return true
+	}
+	flow, found := flowOf(e), false
+	err := kernel.Forbidden(func(now *bpf.VerdictEvent) {
+		there := flowOf(now)
+		there.Cookie = flow.Cookie // it may have had none yet
+		found = found || there == flow && now.Netns == e.Netns
+	})
+	b.problem("look for a forbidden connection", err)
+	return found || err != nil
+}
+
 // destroy ends connections of one network namespace. One that has ended by
 // itself is no error.
 func (b *Backend) destroy(namespace uint32, events []bpf.VerdictEvent) error {

@@ -10,11 +10,12 @@ import (
 
 // denied records an attempt that the kernel refused.
 func (b *Backend) denied(ctx context.Context, e *bpf.VerdictEvent) {
-	c := b.connection(e)
-	if c == nil {
+	p := b.processOf(processID(e.Id))
+	if p == nil {
 		b.stats.unknown.Add(1)
 		return
 	}
+	c := b.connection(p, e)
 	_, c.Decision = b.deps.Decider.Decide(ctx, c)
 	b.record(c, e)
 }

@@ -21,26 +21,29 @@ const (
 )
 
 // startLocked starts the goroutines of a kernel side: one reads its events, some
-// decide, one cuts, one records denials, one keeps subjects and expiry. Who cuts
-// waits for nobody who decides.
+// decide, one waits for facts, one cuts, one records denials, one keeps subjects
+// and expiry. Who cuts waits for nobody who decides.
 func (b *Backend) startLocked() {
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stop = cancel
 	kernel := b.kernel
 	b.running.Go(func() { b.read(ctx, kernel) })
 	for range deciders {
-		b.running.Go(func() { each(ctx, b.asks, func(e *bpf.VerdictEvent) { b.answer(ctx, kernel, e) }) })
+		b.running.Go(func() { each(ctx, b.asks, func(a *ask) { b.answer(ctx, kernel, a) }) })
 	}
+	b.running.Go(func() { b.resume(ctx) })
 	b.running.Go(func() {
 		each(ctx, b.cuts, func(e *bpf.VerdictEvent) {
-			b.problem("cut a connection", b.destroy(e.Netns, []bpf.VerdictEvent{*e}))
+			if b.forbidden(kernel, e) {
+				b.problem("cut a connection", b.destroy(e.Netns, []bpf.VerdictEvent{*e}))
+			}
 		})
 	})
 	b.running.Go(func() { each(ctx, b.denials, func(e *bpf.VerdictEvent) { b.denied(ctx, e) }) })
 	b.running.Go(func() { b.upkeep(ctx) })
 }
 
-func each(ctx context.Context, events <-chan bpf.VerdictEvent, handle func(*bpf.VerdictEvent)) {
+func each[T any](ctx context.Context, events <-chan T, handle func(*T)) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -64,7 +67,7 @@ func (b *Backend) read(ctx context.Context, kernel *bpf.Verdicts) {
 	for ctx.Err() == nil {
 		err := kernel.Poll(pollAtMost, func(e *bpf.VerdictEvent) {
 			if e.Type == bpf.VerdictAsked {
-				b.queue(b.asks, e)
+				b.queueAsk(ask{event: *e})
 				return
 			}
 			if hangs(e) {
@@ -83,6 +86,14 @@ func (b *Backend) read(ctx context.Context, kernel *bpf.Verdicts) {
 func (b *Backend) queue(to chan<- bpf.VerdictEvent, e *bpf.VerdictEvent) {
 	select {
 	case to <- *e:
+	default:
+		b.stats.lost.Add(1)
+	}
+}
+
+func (b *Backend) queueAsk(a ask) {
+	select {
+	case b.asks <- a:
 	default:
 		b.stats.lost.Add(1)
 	}

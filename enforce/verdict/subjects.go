@@ -49,6 +49,7 @@ func (i *inbox) take() map[event.ProcessID]*event.Process {
 type subject struct {
 	process *event.Process
 	classes bpf.VerdictSubject
+	changed uint64 // boot time when the class in use became another
 }
 
 // Process tells of a new image or of a new fact about one. It does not block.
@@ -96,15 +97,26 @@ func (b *Backend) forgetLocked(id event.ProcessID) {
 	}
 }
 
-// publishLocked gives a subject its classes in a generation. What does not fit,
-// and who is not known well enough yet, is of no class, which asks.
+// publishLocked gives a subject its classes in a generation. What does not fit is
+// of no class, which asks; so is who is not known well enough yet, unless the
+// kernel has a class: its exec was held until it was known, or it was forked.
 func (b *Backend) publishLocked(g *generation, s *subject) error {
 	var classes bpf.VerdictSubject
 	var err error
-	if !g.waits(s.process) {
+	slot := g.number & 1
+	if g.waits(s.process) {
+		there, known, err := b.kernel.Subject(verdictID(s.process.ID))
+		if known && there.Generation[slot] == g.number && there.Class[slot] != 0 {
+			s.classes = there
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	} else {
 		classes, err = b.classesOf(g, s.process)
 	}
-	slot := g.number & 1
+	other := s.classes.Generation[slot] != g.number || s.classes.Class[slot] != classes.Class[slot]
 	s.classes.Class[slot], s.classes.Child[slot], s.classes.Generation[slot] = classes.Class[slot], classes.Child[slot], g.number
 	put := b.kernel.PutSubject(verdictID(s.process.ID), s.classes)
 	switch {
@@ -112,6 +124,9 @@ func (b *Backend) publishLocked(g *generation, s *subject) error {
 		return fmt.Errorf("%w: no room for more processes", table.ErrFull)
 	case put != nil:
 		return put
+	}
+	if other {
+		s.changed = uint64(bootNow())
 	}
 	return err
 }
