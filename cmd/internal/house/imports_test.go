@@ -49,10 +49,12 @@ var mayImport = map[string][]string{
 	// Says why a decision is what it is, from the second opinion's matching.
 	"policy/explain": {"monitor/event", "policy/rule", "policy/table"},
 	// Reads the rules of other products.
-	"policy/importer":   {"monitor/event", "policy/rule"},
-	"policy":            {"monitor/event", "policy/rule", "policy/rego", "policy/rego/custom", "policy/table", "policy/history", "policy/lint", "policy/bundle"},
-	"policy/bundle":     {"monitor/event"},
-	"policy/reputation": {"monitor/event"},
+	"policy/importer": {"monitor/event", "policy/rule"},
+	"policy":          {"monitor/event", "policy/rule", "policy/rego", "policy/rego/custom", "policy/table", "policy/history", "policy/lint", "policy/bundle"},
+	"policy/bundle":   {"monitor/event"},
+	// Reads rules from raw git objects, which a fetcher without privileges brings.
+	"policy/bundle/commit": {"policy/bundle"},
+	"policy/reputation":    {"monitor/event"},
 	// The rooms below enforce implement its Backend, so they import it; the
 	// verdicts are made of the typed rules and their kernel tables.
 	"enforce":         {"policy", "policy/rule", "monitor/event"},
