@@ -24,7 +24,7 @@ func (d *daemon) status(context.Context) (control.Status, error) {
 		Uptime: time.Since(d.started).Seconds(), Mode: d.modeNow().String(), Tier: d.kernel.Tier().String(), Mechanisms: mechanisms(d.kernel),
 		Events:      control.Events{Execs: m.Execs, Forks: m.Forks, Exits: m.Exits, Payloads: m.Payloads, Flows: m.Flows},
 		Losses:      map[string]control.Loss{},
-		Connections: control.Connections{Total: m.Connections, Open: m.Open, Sent: m.Sent, Received: m.Received},
+		Connections: control.Connections{Total: m.Connections, Open: m.Open, Ignored: d.filter.Ignored().Connections, Sent: m.Sent, Received: m.Received},
 		Processes:   m.Processes, Live: d.hub.Live(),
 	}
 	for cause, l := range m.Losses {

@@ -225,7 +225,7 @@ func waitAlert(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	dir := ts.MkAbs(args[0])
 	client := control.NewClient(dir)
-	for range 200 {
+	for range 1200 {
 		ts.Check(client.Flush(context.Background()))
 		db, err := query.Open(context.Background(), filepath.Join(dir, schema.FileName), nil)
 		ts.Check(err)

@@ -158,7 +158,7 @@ func (s *service) signals(ctx context.Context, d *daemon) {
 			return
 		case <-hup:
 			s.notify(systemd.SdNotifyReloading + "\n" + systemd.SdNotifyMonotonicUsec())
-			s.reload()
+			s.reload(d)
 			_ = d.manager.Reload() // it tells its error itself
 			s.notify(systemd.SdNotifyReady)
 		}
@@ -181,7 +181,7 @@ func (s *service) handOver(ctx context.Context, d *daemon, stop context.CancelFu
 
 // reload reads the configuration again. What does not load changes nothing;
 // what cannot change while the daemon runs is named.
-func (s *service) reload() {
+func (s *service) reload(d *daemon) {
 	cfg, err := s.opts.settings()
 	if err != nil {
 		s.log.Error("the configuration does not load and was not used", "error", err)
@@ -190,6 +190,7 @@ func (s *service) reload() {
 	live, later := s.cfg.Changes(&cfg)
 	s.cfg.TakeLive(&cfg)
 	setLevel(s.level, s.cfg.LogLevel)
+	d.filter.Set(privacyOf(s.cfg.Log))
 	if len(later) > 0 {
 		s.log.Warn("reloaded: some changes count from the next start", "now", live, "next_start", later)
 		return

@@ -143,7 +143,11 @@ func formatStatus(st control.Status) string {
 	line("running", "%s, since %s (pid %d, snitch %s)", text.Duration(time.Duration(st.Uptime*float64(time.Second))), clock(st.Started), st.PID, st.Version)
 	line("state", "%s", st.State)
 	line("tier", "%s, %d programs in the kernel, mode %s", st.Tier, len(st.Mechanisms), st.Mode)
-	line("connections", "%d open, %d in all, %s up, %s down", st.Connections.Open, st.Connections.Total, text.Bytes(st.Connections.Sent), text.Bytes(st.Connections.Received))
+	ignored := ""
+	if n := st.Connections.Ignored; n > 0 {
+		ignored = fmt.Sprintf(" (%d ignored)", n)
+	}
+	line("connections", "%d open, %d in all%s, %s up, %s down", st.Connections.Open, st.Connections.Total, ignored, text.Bytes(st.Connections.Sent), text.Bytes(st.Connections.Received))
 	line("events", "%d flows, %d execs, %d forks, %d exits, %d payloads", st.Events.Flows, st.Events.Execs, st.Events.Forks, st.Events.Exits, st.Events.Payloads)
 	line("processes", "%d known", st.Processes)
 	line("digests", "%d known, %d pending, %d hits, %d misses, %s read; fanotify %s", st.Digests.Entries, st.Digests.Pending, st.Digests.Hits, st.Digests.Misses, text.Bytes(st.Digests.Bytes), st.Digests.Fanotify)

@@ -25,6 +25,7 @@ import (
 	"snitch/monitor/digest"
 	"snitch/monitor/dns"
 	"snitch/monitor/event"
+	"snitch/monitor/export"
 	"snitch/monitor/geoip"
 	"snitch/monitor/notify"
 	"snitch/monitor/owner"
@@ -59,6 +60,7 @@ type daemon struct {
 	enforce  *enforce.Controller
 	denier   *denier
 	subjects *subjects
+	filter   *export.Filter
 	hub      *control.Hub
 	listener net.Listener
 	monitor  *monitor.Monitor
@@ -76,7 +78,7 @@ type daemon struct {
 // then the seal; then fanotify. On an error it closes what it opened.
 func assemble(ctx context.Context, cfg config.Config, flag event.Mode, state *stateDir, log *slog.Logger) (d *daemon, err error) {
 	d = &daemon{cfg: cfg, flag: flag, state: state, log: log, started: time.Now(), users: &users{}, losses: monitor.NewLosses(), causes: newCauses(),
-		enforcing: make(chan struct{})}
+		enforcing: make(chan struct{}), filter: export.NewFilter(privacyOf(cfg.Log))}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
@@ -205,7 +207,9 @@ func (d *daemon) publish(b monitor.Batch) {
 	d.causes.keep(out.Causes)
 	rows := append(b.Connections, out.Late...)
 	slices.SortFunc(rows, byAge)
-	record := store.Batch{Time: b.Time, Connections: rows, Execs: b.Execs, Losses: b.Losses, Alerts: append(out.Alerts, lossAlerts(b.Losses)...), Rules: out.Counts}
+	rows = d.filter.Connections(rows)
+	record := store.Batch{Time: b.Time, Connections: rows, Execs: d.filter.Execs(b.Execs), Losses: d.filter.Losses(b.Losses),
+		Alerts: d.filter.Alerts(append(out.Alerts, lossAlerts(b.Losses)...)), Rules: out.Counts}
 	if !record.Empty() {
 		d.store.Append(record)
 		d.hub.Publish(rows)

@@ -27,6 +27,7 @@ type Config struct {
 	Rules         Rules
 	Notify        Notify
 	Enforce       Enforce
+	Log           Log
 }
 
 // DefaultRules is the directory of rules of the system's daemon.
@@ -117,5 +118,6 @@ func Default() Config {
 		Tier:        "auto", LogLevel: "info",
 		Rules: Rules{Dir: DefaultRules}, Notify: Notify{Desktop: true},
 		Enforce: Enforce{Mode: "audit", Fail: "auto", Backend: "auto", Hold: Hold{Deadline: 2 * time.Second, Then: "allow", Programs: "auto"}, ProtectSSH: true},
+		Log:     Log{Addresses: true, Ports: true, Commands: true},
 	}
 }

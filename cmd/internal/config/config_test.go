@@ -16,7 +16,8 @@ func TestParse(t *testing.T) {
 		Retention: Retention{Age: 90 * 24 * time.Hour, Size: 0}, FlowEntries: 1024, EveryExec: true, ReverseDNS: true,
 		Hash: Hash{MaxSize: 512 << 20, Deadline: time.Second, Entries: 100}, Cgroup: "/sys/fs/cgroup/x", Tier: "counters", LogLevel: "debug",
 		Rules: Rules{Dir: "/srv/rules", Test: true, Off: "a.b, c-1"}, Notify: Notify{Quiet: "22:00-07:00"},
-		Enforce: Enforce{Mode: "enforce", Fail: "closed", Backend: "nft", Hold: Hold{Deadline: 500 * time.Millisecond, Then: "deny", Programs: "/mnt,/srv"}}}
+		Enforce: Enforce{Mode: "enforce", Fail: "closed", Backend: "nft", Hold: Hold{Deadline: 500 * time.Millisecond, Then: "deny", Programs: "/mnt,/srv"}},
+		Log:     Log{Ports: true, Ignore: Ignore{Ports: "443, 53", Domains: "example.org", Networks: "10.0.0.0/8, 192.0.2.1/32"}}}
 	for name, c := range map[string]struct {
 		in   string
 		want Config
@@ -38,6 +39,10 @@ hash: {max_size: 512MiB, deadline: 1s, entries: 100}
 cgroup: /sys/fs/cgroup/x
 tier: counters
 log_level: debug
+log:
+  addresses: false
+  commands: false
+  ignore: {ports: [443, 53], domains: [.example.org], networks: [10.0.0.0/8, 192.0.2.1]}
 rules: {dir: /srv/rules, test: true, off: "a.b, c-1"}
 notify: {desktop: false, quiet: "22:00-07:00"}
 enforce: {mode: enforce, fail: closed, backend: nft, hold: {deadline: 500ms, then: deny, programs: "/mnt, /srv"}, protect_ssh: false}

@@ -34,6 +34,13 @@ var cases = map[string]struct{ good, bad []string }{
 	"enforce.hold.then":     {[]string{"allow", "deny"}, []string{"alert"}},
 	"enforce.hold.programs": {[]string{"auto", "off", "/", "/a, /b"}, []string{"a", "/a, b", "all"}},
 	"enforce.protect_ssh":   {[]string{"true", "false"}, []string{"no"}},
+	"log.addresses":         {[]string{"true", "false"}, []string{"no"}},
+	"log.ports":             {[]string{"true", "false"}, []string{"0"}},
+	"log.commands":          {[]string{"true", "false"}, []string{"never"}},
+	"log.ignore.ports":      {[]string{"[]", "1", "[1, 65535]"}, []string{"[0]", "[65536]", "[http]", "[-1]", "[1.5]"}},
+	"log.ignore.domains":    {[]string{"[]", "[example.org]", `["*.Example.org.", .local]`, "[xn--bcher-kva.example]"}, []string{`["."]`, "[a..b]", "[bücher.example]", "[a/b]", `["*.*"]`}},
+	"log.ignore.networks":   {[]string{"[]", "[10.0.0.0/8, 192.0.2.1]", `["fe80::/10", "::ffff:192.0.2.1"]`}, []string{"[10.0.0.1/8]", "[10.0.0.0/33]", "[example.org]", `["fe80::1%eth0"]`}},
+	"log.ignore.sha256":     {[]string{"[]", "['abababababababababababababababababababababababababababababababab']"}, []string{"[ab]", "['abababababababababababababababababababababababababababababababag']"}},
 	"log_level":             {LogLevels(), []string{"trace", "INFO"}},
 }
 

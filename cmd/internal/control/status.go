@@ -59,6 +59,7 @@ type Loss struct {
 type Connections struct {
 	Total    uint64 `json:"total"`
 	Open     int    `json:"open"`
+	Ignored  uint64 `json:"ignored"` // that the configuration does not want recorded; part of Total
 	Sent     uint64 `json:"sent"`
 	Received uint64 `json:"received"`
 }
