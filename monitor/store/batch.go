@@ -45,6 +45,7 @@ type Stats struct {
 	MaxBytes     int64         // as configured
 	CheckSkipped bool          // the check at start took too long and was cut short
 	Known        Known
+	Outbox       OutboxStats
 }
 
 // Known is what is remembered for novelty.

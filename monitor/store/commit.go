@@ -22,7 +22,7 @@ func (s *Store) commit(ctx context.Context) error {
 		switch t, err := s.write(ctx, w); {
 		case err == nil:
 			s.committed(w)
-			s.tellRaised(t)
+			s.tell(t)
 		case s.unsure != nil:
 			return err // the work stays in flight until it is known
 		default:
@@ -66,7 +66,7 @@ func (s *Store) write(ctx context.Context, w *work) (*txn, error) {
 			return nil, err
 		}
 		if s.file != file {
-			clear(w.known) // another file knows nothing of these connections
+			s.unknow(w)
 		}
 		t, err := s.w.write(w, s.cfg.Now())
 		switch {
@@ -77,18 +77,23 @@ func (s *Store) write(ctx context.Context, w *work) (*txn, error) {
 			if err := s.quarantine(err); err != nil {
 				return nil, err
 			}
-			clear(w.known)
+			s.unknow(w)
 		default:
 			return t, s.afterFailure(t, err)
 		}
 	}
 }
 
-// tellRaised hands on the alerts that became new.
-func (s *Store) tellRaised(t *txn) {
-	if t != nil && len(t.raised) > 0 {
+// tell hands on what a committed transaction means for others: alerts that
+// became new, and what is to leave the host or never will.
+func (s *Store) tell(t *txn) {
+	if t == nil {
+		return
+	}
+	if len(t.raised) > 0 {
 		s.cfg.Alerted(t.raised)
 	}
+	s.tellShipment(&t.shipment)
 }
 
 // ready makes sure that there is a connection, and that it leads to the file
@@ -101,6 +106,7 @@ func (s *Store) ready(ctx context.Context) error {
 		return nil
 	}
 	s.cfg.Log.Warn("database file was removed or replaced: beginning again", "path", s.path)
+	s.countUnsent()
 	if err := s.detach(); err != nil {
 		s.cfg.Log.Debug("close removed database", "error", err)
 	}
@@ -114,7 +120,7 @@ func (s *Store) forget() {
 	s.file++
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.queue.forget()
+	s.queue.forget(s.cfg.Outbox != nil)
 	if s.ruleSet != nil {
 		s.queue.extras.sets = append(s.queue.extras.sets, s.ruleSet)
 	}
@@ -165,6 +171,6 @@ func (s *Store) resolve(ctx context.Context) error {
 	}
 	s.w.advance(t)
 	s.committed(t.work)
-	s.tellRaised(t)
+	s.tell(t)
 	return nil
 }

@@ -53,6 +53,8 @@ type Config struct {
 	// not there, and resolved ones that happened again. It is called by the
 	// writer after the commit and must not block or call the Store. May be nil.
 	Alerted func([]event.Alert)
+	// Outbox packs what is written for another host; nil when nothing leaves.
+	Outbox *Outbox
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -88,6 +90,9 @@ func (c Config) withDefaults() (Config, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	c.Log = c.Log.With("component", "store")
+	if c.Outbox != nil && (c.Outbox.Pack == nil || c.Outbox.MaxBytes < 0) {
+		return c, errors.New("open store: an outbox wants a way to pack and a bound that is not negative")
+	}
 	if c.Loss == nil {
 		c.Loss = func(event.LossCause, uint64) {}
 	}

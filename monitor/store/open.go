@@ -72,7 +72,7 @@ func (s *Store) begin(ctx context.Context, c *conn) error {
 	if err != nil {
 		return err
 	}
-	w := &writer{c: c, file: file, intern: newInterner(c), run: s.run,
+	w := &writer{c: c, file: file, intern: newInterner(c), run: s.run, outbox: newOutbox(s.cfg.Outbox),
 		inserts: newBulk(c, insertConnection, connectionColumns, ""), upserts: newBulk(c, addSum, sumColumns, mergeSum)}
 	if err := w.load(s.cfg); err != nil {
 		return err
@@ -135,6 +135,7 @@ func (s *Store) check(ctx context.Context, c *conn) error {
 // quarantine sets the corrupt file aside and forgets what was written to it,
 // so that open connections get rows in the new file.
 func (s *Store) quarantine(cause error) error {
+	s.countUnsent()
 	if err := s.detach(); err != nil {
 		s.cfg.Log.Debug("close corrupt database", "error", err)
 	}

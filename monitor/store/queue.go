@@ -1,6 +1,8 @@
 package store
 
 import (
+	"maps"
+
 	"snitch/monitor/event"
 )
 
@@ -18,8 +20,9 @@ type totals struct{ sent, received uint64 }
 // written is what the database holds of one connection of this run.
 type written struct {
 	totals
-	opened int64 // with run and ID the key of its row
-	closed bool
+	opened  int64 // with run and ID the key of its row
+	closed  bool
+	packets uint64
 	// denied and would are what the sums count of its decision: one that comes
 	// late, or is made again, changes them.
 	denied, would bool
@@ -50,7 +53,10 @@ type queue struct {
 	losses []event.Loss
 	extras extras
 
-	known  map[uint64]written
+	known map[uint64]written
+	// parted is what other hosts were told of connections before the file was
+	// lost; nil unless something leaves the host.
+	parted map[uint64]written
 	flight map[uint64]totals // in the transaction that runs now
 	owed   map[uint64]totals // dropped snapshots of open connections
 	closed []uint64          // ring of closedKept closed connections in known
@@ -184,6 +190,7 @@ type work struct {
 	losses []event.Loss
 	extras extras
 	known  map[uint64]written // of the connections in rows, before
+	parted map[uint64]written // of those of which a lost file knew; nil if there are none
 	next   map[uint64]written // and after
 }
 
@@ -205,6 +212,7 @@ func (q *queue) take(n int) *work {
 		if k, ok := q.known[c.ID]; ok {
 			w.known[c.ID] = k
 		}
+		q.part(w, c.ID)
 		q.flight[c.ID] = totals{sent: c.Sent, received: c.Received}
 	}
 	q.first += int64(len(w.rows))
@@ -226,6 +234,7 @@ func (q *queue) done(w *work) {
 			q.retire(id)
 		}
 		q.known[id] = k
+		delete(q.parted, id)
 	}
 }
 
@@ -259,8 +268,27 @@ func (q *queue) putBack(w *work) {
 
 func (q *queue) has(id uint64) bool { _, ok := q.latest[id]; return ok }
 
-// forget drops what is known of the file: it is a new one.
-func (q *queue) forget() {
+// part notes in w what other hosts were told of a connection of a lost file.
+func (q *queue) part(w *work, id uint64) {
+	k, ok := q.parted[id]
+	if !ok {
+		return
+	}
+	if w.parted == nil {
+		w.parted = make(map[uint64]written)
+	}
+	w.parted[id] = k
+}
+
+// forget drops what is known of the file: it is a new one. What other hosts
+// were told they still know.
+func (q *queue) forget(tells bool) {
+	if tells {
+		if q.parted == nil {
+			q.parted = make(map[uint64]written)
+		}
+		maps.Copy(q.parted, q.known)
+	}
 	clear(q.known)
 	q.closed, q.oldest = nil, 0
 }

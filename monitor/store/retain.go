@@ -254,6 +254,7 @@ func (s *Store) refreshStats() {
 		s.cfg.Log.Debug("read oldest row", "error", err)
 	}
 	w := s.w
+	s.noteOutbox()
 	s.note(func(st *Stats) {
 		st.Rows, st.Execs = uint64(max(0, w.connRows)), uint64(max(0, w.execRows))
 		st.Retention.Oldest, st.Retention.Stuck = oldest, w.shrinking

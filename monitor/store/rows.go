@@ -57,6 +57,7 @@ func (t *txn) connection(p *pending) error {
 	}
 	now := written{totals: totals{max(c.Sent, before.sent), max(c.Received, before.received)},
 		opened: schema.FromTime(c.Opened), closed: c.Closed || before.closed}
+	now.packets = max(c.Packets, before.packets)
 	now.denied = c.Decision.Action == event.ActionDeny
 	now.would = !now.denied && c.Decision.Would == event.ActionDeny
 	if known {
@@ -70,6 +71,7 @@ func (t *txn) connection(p *pending) error {
 	t.sums.add(c, &r, p.minute, sum{sent: schema.FromCount(delta.sent), received: schema.FromCount(delta.received), connections: flag(!known),
 		denied: flag(now.denied) - flag(before.denied), would: flag(now.would) - flag(before.would)})
 	now.undecided = t.settle(c, &r, p.minute, delta, before.undecided, !known)
+	t.grew(c, before, now, known)
 	t.work.next[c.ID] = now
 	return nil
 }

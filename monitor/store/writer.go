@@ -30,6 +30,8 @@ type writer struct {
 	shrinking          bool   // the purge by size is under way
 	removed            int64  // rows since the last collection of orphans
 	purged             uint64 // rows since the last look at the stats
+
+	outbox *outbox // nil: nothing leaves the host
 }
 
 // load reads what the writer must know and begins the run, unless it did so
@@ -54,6 +56,11 @@ func (w *writer) load(cfg Config) error {
 			return corruptf("no answer to %q", n.sql)
 		}
 		*n.to = v
+	}
+	if w.outbox != nil {
+		if err := w.outbox.load(w.c); err != nil {
+			return err
+		}
 	}
 	if w.run != 0 {
 		return w.resume()
@@ -108,6 +115,7 @@ type txn struct {
 	inserted, updated    int64
 	total                totals
 	raised               []event.Alert // what became new
+	shipment             shipment
 
 	// What was interned in this transaction, so that a row costs few look-ups.
 	processes map[*event.Process]lineage
@@ -125,7 +133,7 @@ func (w *writer) write(work *work, now time.Time) (*txn, error) {
 	t := &txn{w: w, work: work, sums: make(sums), batch: w.batch + 1, execs: w.execs, losses: w.losses,
 		processes: make(map[*event.Process]lineage), actors: make(map[actor]actorRefs), names: make(map[oneName]int64)}
 	err := w.c.transaction(func() error {
-		return errors.Join(t.connections(), t.seenExecs(), t.lost(), t.putExtras(), t.flushSums(), t.finish(now))
+		return errors.Join(t.connections(), t.seenExecs(), t.lost(), t.putExtras(), t.flushSums(), t.ship(now), t.finish(now))
 	})
 	if err != nil {
 		w.intern.clear() // it may know rows that are gone again
@@ -140,6 +148,9 @@ func (w *writer) advance(t *txn) {
 	w.batch, w.execs, w.losses = t.batch, t.execs, t.losses
 	w.connRows += t.inserted
 	w.execRows += int64(len(t.work.execs))
+	if w.outbox != nil {
+		w.outbox.advance(&t.shipment)
+	}
 }
 
 // happened reports whether t was committed.

@@ -33,7 +33,10 @@ var mayImport = map[string][]string{
 	"monitor/notify":       {"monitor/event", "monitor/store"},
 	// A person's desktop: tests only.
 	"monitor/notify/notifytest": {},
-	"monitor/export":            {"monitor/event", "monitor/store"},
+	// The record on another host; schema: how values are put into columns.
+	"monitor/export/remote": {"monitor/event", "monitor/store", "monitor/store/schema"},
+	// Database servers: tests only.
+	"monitor/export/remote/servertest": {},
 	"policy/rule":               {"monitor/event"},
 	"policy/rule/ruletest":      {"monitor/event", "policy/rule"}, // tests only
 	"policy/rego":               {"monitor/event", "policy/rule"},
