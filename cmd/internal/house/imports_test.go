@@ -33,13 +33,14 @@ var mayImport = map[string][]string{
 	"monitor/notify":       {"monitor/event", "monitor/store"},
 	// A person's desktop: tests only.
 	"monitor/notify/notifytest": {},
+	"monitor/export":            {"monitor/event", "monitor/store"},
 	// The record on another host; schema: how values are put into columns.
 	"monitor/export/remote": {"monitor/event", "monitor/store", "monitor/store/schema"},
 	// Database servers: tests only.
 	"monitor/export/remote/servertest": {},
-	"policy/rule":               {"monitor/event"},
-	"policy/rule/ruletest":      {"monitor/event", "policy/rule"}, // tests only
-	"policy/rego":               {"monitor/event", "policy/rule"},
+	"policy/rule":                      {"monitor/event"},
+	"policy/rule/ruletest":             {"monitor/event", "policy/rule"}, // tests only
+	"policy/rego":                      {"monitor/event", "policy/rule"},
 	// People's own Rego, and the worker process that runs it for the daemon.
 	"policy/rego/custom": {"monitor/event", "policy/rule"},
 	"policy/table":       {"monitor/event", "policy/rule"},
