@@ -63,11 +63,9 @@ func execThrice(t *testing.T, dir string) *thrice {
 		r.openGate(i)
 	}
 	p := &thrice{rig: r, dev: superblockAt(t, dir), path: filepath.Join(dir, "file"), first: bytes.Repeat([]byte("first"), 20), third: bytes.Repeat([]byte("third"), 20)}
-	const attempts, commitEvery = 500, 16
-	for i := range attempts {
-		if i%commitEvery == 0 {
-			commit(t, dir)
-		}
+	const attempts = 500
+	for range attempts {
+		room(t, dir)
 		p.before = p.execute(p.first)
 		p.look()
 		p.landed()
@@ -90,17 +88,31 @@ func execThrice(t *testing.T, dir string) *thrice {
 	return nil
 }
 
-// commit has the file system's journal written: the blocks of removed files are
-// free only then, and the image is small.
-func commit(t *testing.T, dir string) {
+// room waits until the file system, which is small, has room for two more files:
+// those that were removed are gone only when the last descriptor is closed and
+// the journal is written.
+func room(t *testing.T, dir string) {
 	t.Helper()
 	f, err := os.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := unix.Syncfs(int(f.Fd())); err != nil {
-		t.Fatal(err)
+	const files, blocks = 16, 256
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		var free unix.Statfs_t
+		if err := unix.Fstatfs(int(f.Fd()), &free); err != nil {
+			t.Fatal(err)
+		}
+		if free.Ffree >= files && free.Bfree >= blocks {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s has room for %d files, in %d blocks", dir, free.Ffree, free.Bfree)
+		}
+		if err := unix.Syncfs(int(f.Fd())); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
