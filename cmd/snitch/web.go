@@ -117,6 +117,12 @@ func runWeb(ctx context.Context, io stdio, opts WebOptions) error {
 
 // listen binds the socket.
 func (o *WebOptions) listen() (net.Listener, error) {
+	if l, err := activated(); l != nil || err != nil {
+		if err == nil {
+			o.Socket = l.Addr().String()
+		}
+		return l, err
+	}
 	if o.Socket != "" {
 		return listenUnix(o.Socket)
 	}
