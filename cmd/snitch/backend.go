@@ -48,6 +48,13 @@ func (d *daemon) openBackend(ctx context.Context) {
 		if err := other(d.state.path); err != nil {
 			d.log.Warn("what another backend left is still in the kernel", "component", "enforce", "error", err)
 		}
+		if err := opened(d.state.path); err != nil {
+			d.log.Error("the network is still shut, as at boot", "component", "enforce", "error", err)
+		}
+	}, remember: func(want enforce.Desired) {
+		if err := remember(d.state.path, want); err != nil {
+			d.log.Warn("the next boot may begin otherwise than it should", "component", "enforce", "error", err)
+		}
 	}}
 }
 
@@ -172,7 +179,11 @@ func removePrograms(state string) error { return bpf.RemoveVerdicts(pinsOf(state
 
 // removeTable: a kernel without nftables has no table.
 func removeTable(state string) error {
-	err := nft.Remove(nft.Config{Table: nft.Name(state)})
+	return absentIsFine(nft.Remove(nft.Config{Table: nft.Name(state)}))
+}
+
+// absentIsFine drops the errors of a kernel that has no nftables.
+func absentIsFine(err error) error {
 	for _, absent := range []error{unix.EINVAL, unix.EPROTONOSUPPORT, unix.EOPNOTSUPP, unix.ENOPROTOOPT} {
 		if errors.Is(err, absent) {
 			return nil
@@ -186,5 +197,6 @@ func removers() []remover {
 	return []remover{
 		{what: "programs in cgroups", remove: func(_ context.Context, state string) error { return removePrograms(state) }},
 		{what: "nftables table", remove: func(_ context.Context, state string) error { return removeTable(state) }},
+		{what: "what shut the network at boot", remove: removeShut},
 	}
 }

@@ -27,11 +27,12 @@ const (
 type denier struct {
 	enforce.Backend
 	subjects *subjects
-	follow   func(on bool)    // tell of processes and refused attempts, or do not
-	mode     func(event.Mode) // of decisions
-	prepare  func() error     // before it denies
-	settled  func()           // after the first change that held
-	on       bool             // the backend denies; Set and Close are never called at a time
+	follow   func(on bool)         // tell of processes and refused attempts, or do not
+	mode     func(event.Mode)      // of decisions
+	prepare  func() error          // before it denies
+	settled  func()                // after the first change that held
+	remember func(enforce.Desired) // after each change that held
+	on       bool                  // the backend denies; Set and Close are never called at a time
 }
 
 // Set tells the backend of everybody who lives before it denies anything.
@@ -51,6 +52,9 @@ func (d *denier) Set(ctx context.Context, want enforce.Desired) error {
 		if d.settled != nil {
 			d.settled()
 			d.settled = nil
+		}
+		if d.remember != nil {
+			d.remember(want)
 		}
 	}
 	if !d.on {

@@ -38,7 +38,7 @@ it at once, and works without the daemon.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newEnforceOn(io), newEnforceOff(io), newEnforceConfirm(io), newEnforceStatus(io), newEnforcePromote(io), newEnforcePanic(io, removers()...))
+	cmd.AddCommand(newEnforceOn(io), newEnforceOff(io), newEnforceConfirm(io), newEnforceStatus(io), newEnforcePromote(io), newEnforcePanic(io, removers()...), newEnforceBoot(io))
 	return cmd
 }
 
