@@ -28,7 +28,7 @@ var mayStart = []string{
 
 // ofTests are directories of which nothing is linked into the core: the import
 // table is a test.
-var ofTests = []string{"bpftest", "notifytest", "webtest", "testdata"}
+var ofTests = []string{"bpftest", "notifytest", "servertest", "webtest", "testdata"}
 
 // TestOnlyBrokerStartsProcesses reads all that is linked into the core.
 func TestOnlyBrokerStartsProcesses(t *testing.T) {
