@@ -13,7 +13,7 @@ KERNELS ?= 5.10 6.1 6.12 7
 FUZZTIME ?= 5s
 
 .DEFAULT_GOAL := help
-.PHONY: build generate web screenshots generate-check fmt lint run test test-short test-race test-kernel differential fuzz e2e bench bench-policy package clean help
+.PHONY: build generate web screenshots generate-check fmt lint run test test-short test-race test-kernel differential first-connections fuzz e2e bench bench-policy package clean help
 
 build: ## build the static binary build/snitch
 	@mkdir -p $(BUILD)
@@ -70,6 +70,10 @@ test-kernel: build ## the scenario suite on 5.10, 6.1, 6.12 and the newest kerne
 differential: ## OPA, the native table and the kernel's tables on 10,000,000 random connections
 	$(GO) test -count=1 -v -timeout 60m -run '^TestDifferential$$' ./policy/table -tuples 10000000
 	$(GO) test -count=1 -v -timeout 60m -run '^TestKernelLooksUp$$' ./enforce/verdict -tuples 10000000
+
+first-connections: build ## a thousand new programs, half allowed by path, half by hash: not one first connection fails (root)
+	@tools/setup.sh test
+	$(GO) test -count=1 -v -timeout 30m -run '^TestFirstConnections$$' ./bpf/bpftest/scenario -new-programs 1000
 
 fuzz: ## a short run of every fuzz target (FUZZTIME each)
 	tools/fuzz.sh $(FUZZTIME)

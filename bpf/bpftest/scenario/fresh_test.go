@@ -100,7 +100,7 @@ func (d digests) of(path, mark string) (string, error) {
 func TestFirstConnections(t *testing.T) {
 	bpftest.CheckDescriptors(t)
 	bpftest.Need(t, bpftest.IPv6())
-	count := 1000
+	count := *newPrograms
 	if testing.Short() {
 		count = 20
 	}
@@ -115,11 +115,17 @@ func TestFirstConnections(t *testing.T) {
 	d := l.enforce(t, bin.snitch, rules)
 	failed := meetPeer(t, l, list, images)
 	d.stop(t, l.cgroup)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	granted := 0
 	for _, row := range byCgroup(t, d)[l.cgroup.Path()+"/fresh"] {
-		if strings.HasPrefix(row.Rule, "by-") && row.Action == "allow" {
+		switch {
+		case strings.HasPrefix(row.Rule, "by-") && row.Action == "allow":
 			granted++
-		} else if !strings.HasSuffix(row.Exe, "/stranger") {
+		case row.Exe == self: // a child of the test that has not become a program yet holds the sockets of the test
+		case !strings.HasSuffix(row.Exe, "/stranger"):
 			t.Errorf("a row that no rule allows: rule %s, action %s: %v", row.Rule, row.Action, &row)
 		}
 	}

@@ -19,6 +19,8 @@ import (
 var (
 	tableOut = flag.String("table", "", "file to write the outcome of each scenario to, as JSON")
 	only     = flag.String("only", "", "run scenarios whose name matches this regular expression")
+
+	newPrograms = flag.Int("new-programs", 200, "how many programs TestFirstConnections makes")
 )
 
 // tools are the binaries under test and their workshop.

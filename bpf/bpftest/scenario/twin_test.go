@@ -224,7 +224,7 @@ func judgeDenied(t *testing.T, s *scenario, r *twinRun, rows []record) {
 		if rep.Error != "" { // who started it may not ask how it ended
 			err = errors.Join(err, errors.New(rep.Error))
 		}
-		if took, limit := time.Duration(rep.Took)*time.Microsecond, patience(ceiling(rep.Error)); took > limit {
+		if took, limit := time.Duration(rep.Took)*time.Microsecond, patience(toldWithin); took > limit {
 			t.Errorf("%s took %v to learn it, more than %v", rep.Generator, took, limit)
 		}
 	}

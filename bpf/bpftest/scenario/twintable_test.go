@@ -47,16 +47,9 @@ func refused(s *scenario, text string) bool {
 	return refusal.MatchString(text) || strings.HasPrefix(s.args, "short ") && strings.Contains(text, "broken pipe")
 }
 
-// ceiling is for the whole program behind its start: a refusal takes
-// microseconds, a time-out a minute or more. A connect that was held until a
-// fact of a new program was known is aborted when its SYN is due again, at the
-// hold's deadline of two seconds at the latest.
-func ceiling(told string) time.Duration {
-	if strings.Contains(told, "connection abort") {
-		return 3 * time.Second
-	}
-	return 500 * time.Millisecond
-}
+// toldWithin is for the whole program behind its start: a refusal takes
+// microseconds, a held connect two seconds at most, a time-out a minute or more.
+const toldWithin = 20 * time.Second
 
 // culprit is the condition that names the program of a scenario, in the way in
 // which it can be named.
