@@ -19,7 +19,7 @@ type daemon struct{ *bpftest.Daemon }
 // before stop, the daemon is killed; if it fails, the daemon's words are shown.
 func startDaemon(tb testing.TB, snitch, state string, cg *bpftest.Cgroup, flags ...string) *daemon {
 	tb.Helper()
-	inner, err := bpftest.StartDaemon(snitch, state, patience(30*time.Second), append([]string{"--cgroup", cg.Dir()}, flags...)...)
+	inner, err := bpftest.StartDaemon(snitch, state, patience(2*time.Minute), append([]string{"--cgroup", cg.Dir()}, flags...)...)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func startDaemon(tb testing.TB, snitch, state string, cg *bpftest.Cgroup, flags 
 // nobody else wants the processors, and checks that nothing is left in the kernel.
 func (d *daemon) stop(tb testing.TB, cg *bpftest.Cgroup) {
 	tb.Helper()
-	if _, err := d.Stop(patience(30 * time.Second)); err != nil {
+	if _, err := d.Stop(patience(time.Minute)); err != nil {
 		tb.Error(err)
 	}
 	d.checkGone(tb, cg)
@@ -51,7 +51,7 @@ func (d *daemon) checkGone(tb testing.TB, cg *bpftest.Cgroup) {
 	if held := d.Held(); len(held.Programs) == 0 || len(held.Maps) == 0 {
 		tb.Errorf("the running daemon held programs %v and maps %v: the leak check saw nothing", held.Programs, held.Maps)
 	}
-	if err := errors.Join(d.Held().Gone(patience(30*time.Second)), cg.Unattached()); err != nil {
+	if err := errors.Join(d.Held().Gone(patience(time.Minute)), cg.Unattached()); err != nil {
 		tb.Errorf("after the daemon ended: %v", err)
 	}
 }
