@@ -31,6 +31,7 @@
 #include "headers/verdict_judge.h"
 #include "headers/verdict_peer.h"
 #include "headers/verdict_hold.h"
+#include "headers/verdict_subflow.h"
 #include "headers/verdict_call.h"
 #include "headers/verdict_packet.h"
 #include "headers/verdict_adopt.h"
@@ -59,6 +60,7 @@ const enum verdict_hook *wire_hook __attribute__((unused));
 const enum verdict_event_type *wire_event_type __attribute__((unused));
 const enum verdict_event_flag *wire_event_flag __attribute__((unused));
 const enum verdict_count *wire_count __attribute__((unused));
+const enum verdict_uses *wire_uses __attribute__((unused));
 const enum query_has *wire_has __attribute__((unused));
 
 SEC("cgroup/connect4")

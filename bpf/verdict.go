@@ -77,11 +77,15 @@ func (v *Verdicts) prepare() {
 		return
 	}
 	for name, m := range v.spec.Maps {
-		if name[0] != '.' { // the compiler's own hold nothing
+		if pinned(name) {
 			m.Pinning = ebpf.PinByName
 		}
 	}
 }
+
+// pinned reports whether a map outlives the process: the compiler's own hold
+// nothing, and have names that a bpffs does not take.
+func pinned(name string) bool { return name[0] != '.' }
 
 // chooseIterators leaves out what the kernel cannot run. Linux 5.10 gives no
 // sockets by descriptor: those older than the programs have no owner there.
@@ -130,6 +134,9 @@ func (v *Verdicts) load() error {
 // on with them until Attach replaces them.
 func (v *Verdicts) unpinMaps() error {
 	for name := range v.spec.Maps {
+		if !pinned(name) {
+			continue
+		}
 		if err := os.Remove(filepath.Join(v.cfg.Pins, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("unpin map of another version: %w", err)
 		}

@@ -68,6 +68,20 @@ func (v *Verdicts) attach(h hook, cgroup *os.File) error {
 	return v.attachCgroup(h.program, prog, cgroup)
 }
 
+// Inherit gives sockets whose owner has ended to a process that holds them: what
+// the owner might do is judged no more, and what it was allowed not for ever.
+// Where the kernel gives no sockets by descriptor, it does nothing.
+func (v *Verdicts) Inherit() error {
+	prog := v.coll.Programs["verdict_adopt"]
+	if prog == nil {
+		return nil
+	}
+	if err := v.adopt(prog); err != nil {
+		return fmt.Errorf("find heirs of sockets: %w", err)
+	}
+	return nil
+}
+
 // adopt runs the iterator once: it gives sockets that are there their owners.
 func (v *Verdicts) adopt(prog *ebpf.Program) error {
 	it, err := link.AttachIter(link.IterOptions{Program: prog})

@@ -52,6 +52,7 @@ const (
 	VerdictUnknown = uint8(verdictVerdictEventFlagEVENT_UNKNOWN)
 	VerdictRouted  = uint8(verdictVerdictEventFlagEVENT_ROUTED)
 	VerdictDead    = uint8(verdictVerdictEventFlagEVENT_DEAD)
+	VerdictPieces  = uint8(verdictVerdictEventFlagEVENT_FRAGMENT)
 	VerdictHeld    = uint8(verdictVerdictEventFlagEVENT_HELD)
 )
 
@@ -85,8 +86,13 @@ const (
 	CountNotPromoted  = int(verdictVerdictCountCOUNT_NOT_PROMOTED)
 	CountHeld         = int(verdictVerdictCountCOUNT_HELD)
 	CountExpired      = int(verdictVerdictCountCOUNT_EXPIRED)
+	CountFragment     = int(verdictVerdictCountCOUNT_FRAGMENT)
 	CountMax          = int(verdictVerdictCountCOUNT_MAX)
 )
+
+// VerdictUsesPorts is the bit of a group's uses that says that its rows tell
+// ports of the called end apart.
+const VerdictUsesPorts = uint32(verdictVerdictUsesUSES_PORTS)
 
 // VerdictNoGroup is the group of an event whose process is in no class.
 const VerdictNoGroup = ^uint32(0)

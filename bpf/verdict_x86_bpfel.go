@@ -120,7 +120,8 @@ const (
 	verdictVerdictCountCOUNT_NOT_PROMOTED  verdictVerdictCount = 14
 	verdictVerdictCountCOUNT_HELD          verdictVerdictCount = 15
 	verdictVerdictCountCOUNT_EXPIRED       verdictVerdictCount = 16
-	verdictVerdictCountCOUNT_MAX           verdictVerdictCount = 17
+	verdictVerdictCountCOUNT_FRAGMENT      verdictVerdictCount = 17
+	verdictVerdictCountCOUNT_MAX           verdictVerdictCount = 18
 )
 
 type verdictVerdictDecision struct {
@@ -195,6 +196,7 @@ const (
 	verdictVerdictEventFlagEVENT_ROUTED   verdictVerdictEventFlag = 4
 	verdictVerdictEventFlagEVENT_HELD     verdictVerdictEventFlag = 16
 	verdictVerdictEventFlagEVENT_DEAD     verdictVerdictEventFlag = 8
+	verdictVerdictEventFlagEVENT_FRAGMENT verdictVerdictEventFlag = 32
 )
 
 type verdictVerdictEventType uint32
@@ -311,6 +313,13 @@ type verdictVerdictSubject struct {
 	Generation [2]uint32
 }
 
+type verdictVerdictUses uint32
+
+const (
+	verdictVerdictUsesUSES_SOURCE verdictVerdictUses = 6
+	verdictVerdictUsesUSES_PORTS  verdictVerdictUses = 8
+)
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -367,6 +376,7 @@ const (
 	verdictVarWireRowKey       = "wire_row_key"
 	verdictVarWireSock         = "wire_sock"
 	verdictVarWireSubject      = "wire_subject"
+	verdictVarWireUses         = "wire_uses"
 	verdictVarWireVerdict      = "wire_verdict"
 	verdictVarZeroForAllWeKnow = "zero_for_all_we_know"
 )
@@ -477,6 +487,7 @@ type verdictVariableSpecs struct {
 	WireRowKey       *ebpf.VariableSpec `ebpf:"wire_row_key"`
 	WireSock         *ebpf.VariableSpec `ebpf:"wire_sock"`
 	WireSubject      *ebpf.VariableSpec `ebpf:"wire_subject"`
+	WireUses         *ebpf.VariableSpec `ebpf:"wire_uses"`
 	WireVerdict      *ebpf.VariableSpec `ebpf:"wire_verdict"`
 	ZeroForAllWeKnow *ebpf.VariableSpec `ebpf:"zero_for_all_we_know"`
 }
@@ -562,6 +573,7 @@ type verdictVariables struct {
 	WireRowKey       *ebpf.Variable `ebpf:"wire_row_key"`
 	WireSock         *ebpf.Variable `ebpf:"wire_sock"`
 	WireSubject      *ebpf.Variable `ebpf:"wire_subject"`
+	WireUses         *ebpf.Variable `ebpf:"wire_uses"`
 	WireVerdict      *ebpf.Variable `ebpf:"wire_verdict"`
 	ZeroForAllWeKnow *ebpf.Variable `ebpf:"zero_for_all_we_know"`
 }

@@ -111,6 +111,7 @@ struct tcp_sock {
 
 struct mptcp_sock {
 	struct inet_connection_sock sk;
+	struct sock *first;
 };
 
 struct packet_sock {

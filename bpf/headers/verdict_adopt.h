@@ -1,7 +1,16 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* verdict_adopt.h: owners of the sockets that were there before the hooks. */
+/* verdict_adopt.h: owners of the sockets that were there before the hooks, and of
+ * those whose owner has ended. */
 #ifndef SNITCH_VERDICT_ADOPT_H
 #define SNITCH_VERDICT_ADOPT_H
+
+/* Nobody who lives owns the socket: exec and exit drop subjects. */
+static __always_inline bool is_free(const struct verdict_sock *st)
+{
+	struct process_id id = st->id; /* socket memory is no argument on Linux 5.10 */
+
+	return !id.start || !bpf_map_lookup_elem(&subjects, &id);
+}
 
 /* The first process that is found to hold the socket is its owner. */
 static __always_inline void adopt_file(struct task_struct *task, struct file *file)
@@ -10,18 +19,22 @@ static __always_inline void adopt_file(struct task_struct *task, struct file *fi
 	struct sock *sk = socket ? socket->sk : NULL;
 	struct verdict_sock *st;
 	struct tcp_sock *tp;
+	bool heir;
 
 	if (!sk ||
 	    (sk->__sk_common.skc_family != AF_INET && sk->__sk_common.skc_family != AF_INET6))
 		return;
 	st = sock_make(sk);
-	if (!st || st->id.start)
+	if (!st || !is_free(st))
+		return;
+	heir = st->id.start;
+	subject_id(task->group_leader, &st->id);
+	if (heir)
 		return;
 	st->direction = VERDICT_OUT;
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (tp && (sk->__sk_common.skc_state == TCP_LISTEN || tcp_accepted(tp)))
 		st->direction = VERDICT_IN;
-	subject_id(task->group_leader, &st->id);
 }
 
 #endif

@@ -102,6 +102,7 @@ static __noinline int handle_connect(struct bpf_sock_addr *ctx, struct query *q)
 	if (!enforcing(ctl) || !sk)
 		return 1;
 	call_begin(ctx, q);
+	subflow_owner(sk, &q->id);
 	real_target(q->to, q->family == AF_INET);
 	q->direction = VERDICT_OUT;
 	q->hook = HOOK_CONNECT;
@@ -154,6 +155,14 @@ static __noinline int handle_sendmsg(struct bpf_sock_addr *ctx, struct query *q)
 	return 1;
 }
 
+/* Whether bind() can still do something: the kernel refuses it for a socket that
+ * has a port or is on its way to a peer, but asks us first. Such a one keeps its
+ * owner and direction. */
+static __always_inline bool bindable(const struct bpf_sock *sk)
+{
+	return sk->state == TCP_CLOSE && !sk->src_port;
+}
+
 /* A port that the program chose is a listener's; one that the kernel chooses is
  * judged when somebody calls it. */
 static __noinline int handle_bind(struct bpf_sock_addr *ctx, struct query *q)
@@ -161,7 +170,7 @@ static __noinline int handle_bind(struct bpf_sock_addr *ctx, struct query *q)
 	struct bpf_sock *sk = ctx->sk;
 	struct verdict_sock *st;
 
-	if (!enforcing(control()) || !sk || ctx->type == SOCK_RAW)
+	if (!enforcing(control()) || !sk || ctx->type == SOCK_RAW || !bindable(sk))
 		return 1;
 	call_begin(ctx, q);
 	q->direction = VERDICT_LISTEN;
@@ -170,6 +179,7 @@ static __noinline int handle_bind(struct bpf_sock_addr *ctx, struct query *q)
 	if (!st)
 		return 0;
 	st->direction = VERDICT_LISTEN;
+	st->held = 0;
 	if (!q->to_port || !(q->has & HAS_TO_PORT))
 		return 1;
 	judge(q);

@@ -62,7 +62,7 @@ static __always_inline void cut_socket(struct seq_file *seq, struct sock *sk,
 	struct verdict_event e = {};
 	struct query q = {};
 
-	if (!st->id.start || !port || state == TCP_LISTEN || state == TCP_CLOSE ||
+	if (!st->id.start || !st->direction || !port || state == TCP_LISTEN || state == TCP_CLOSE ||
 	    !has_ports(wire_proto(sk->sk_protocol)))
 		return;
 	cut_query(sk, st, &q);

@@ -137,6 +137,7 @@ static __always_inline void handle_listen(struct bpf_sock_ops *ops)
 		return;
 	subject_current(&st->id);
 	st->direction = VERDICT_LISTEN;
+	st->held = 0;
 }
 
 #endif

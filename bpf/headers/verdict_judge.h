@@ -86,7 +86,7 @@ static __noinline int judge(struct query *q)
 static __always_inline bool wants_source(const struct query *q)
 {
 	if (is_datagram(q->proto))
-		return q->uses & ~(1 << DIMENSION_TO_ADDRESS);
+		return q->uses & USES_SOURCE;
 	return (q->uses & 1 << DIMENSION_FROM_ADDRESS && !(q->has & HAS_FROM)) ||
 	       (q->uses & 1 << DIMENSION_FROM_PORT && !(q->has & HAS_FROM_PORT));
 }

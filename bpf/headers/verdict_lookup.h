@@ -112,7 +112,7 @@ static __noinline int look_up(struct query *q)
 	q->place[2] = blur(0);
 	if (q->class && find_group(slot, q)) {
 		find_places(slot, q);
-		if (find_entry(slot, q) && !(q->uses & ~(1 << DIMENSION_TO_ADDRESS)))
+		if (find_entry(slot, q) && !(q->uses & USES_SOURCE))
 			cache_put(q);
 	}
 	return 0;

@@ -200,26 +200,42 @@ static __noinline int unowned(struct bpf_sock *sk, struct query *q)
 	return settle(q, sk, NULL);
 }
 
-static __noinline int refuse_routed(struct bpf_sock *sk, struct query *q)
+/* Refuses a packet for what it is, whatever the tables say. */
+static __noinline int refuse(struct bpf_sock *sk, struct query *q, __u32 why, __u32 what)
 {
 	struct verdict_control *ctl = control();
 
 	if (ctl && !ctl->closed && is_dead(ctl))
 		return 1;
-	count(COUNT_ROUTED);
+	count(what);
 	q->generation = ctl ? ctl->generation : 0;
-	q->flags = EVENT_ROUTED;
+	q->flags = why;
 	tell(q, sk, VERDICT_DENIED, VERDICT_DENY);
 	return 0;
 }
 
-/* A socket that may not be asked for any more by its process: who judged it
- * let it pass, and user space cuts it if that was wrong. */
-static __always_inline bool orphan(const struct verdict_sock *st, const struct query *q)
+/* What a process left behind that ended: nobody has a descriptor any more, and
+ * the kernel sends the rest of what was written while it was allowed. One that
+ * somebody has is his from the flip on (verdict_adopt.h), or undecided. */
+static __always_inline bool orphan(struct bpf_sock *sk, const struct verdict_sock *st,
+				   const struct query *q)
 {
-	return q->flags & EVENT_UNKNOWN && st->direction == VERDICT_OUT &&
-	       q->proto == IPPROTO_TCP && st->out.verdict == VERDICT_ALLOW &&
-	       st->out.generation != q->generation;
+	struct sock *s;
+
+	if (!(q->flags & EVENT_UNKNOWN) || st->direction != VERDICT_OUT ||
+	    q->proto != IPPROTO_TCP || st->out.verdict != VERDICT_ALLOW ||
+	    st->out.generation == q->generation)
+		return false;
+	s = hook_sock(sk);
+	return s && !hook_read(s, sk_socket);
+}
+
+/* A later fragment names no port: where rules about ports speak of its program,
+ * nobody can say what it is part of. Only raw sockets send any past this hook. */
+static __always_inline bool hides_port(const struct bpf_sock *sk, const struct query *q)
+{
+	return sk->type == SOCK_RAW && has_ports(q->proto) && !(q->has & HAS_TO_PORT) &&
+	       q->uses & USES_PORTS;
 }
 
 /* The packet's peer is not the remembered one, or that needs a new judgement. */
@@ -235,11 +251,13 @@ static __noinline int judge_packet(struct bpf_sock *sk, struct verdict_sock *st,
 	q->id = st->id;
 	judge(q);
 	if (!passes(q->verdict)) {
-		if (same && orphan(st, q))
+		if (same && orphan(sk, st, q))
 			return 1;
 		if (is_datagram(q->proto) && peer_answers(st, q))
 			return 1;
 	}
+	if (q->verdict != VERDICT_DENY && hides_port(sk, q))
+		return refuse(sk, q, EVENT_FRAGMENT, COUNT_FRAGMENT);
 	if (sk->type == SOCK_RAW && passes(q->verdict) && q->proto != (__u8)sk->protocol) {
 		/* it writes headers of its own: both must be allowed */
 		q->proto = sk->protocol;
@@ -247,7 +265,7 @@ static __noinline int judge_packet(struct bpf_sock *sk, struct verdict_sock *st,
 	}
 	if (!packet_settle(st, q, sk))
 		return 0;
-	if (q->uses & ~(1 << DIMENSION_TO_ADDRESS) && q->proto != IPPROTO_TCP)
+	if (q->uses & USES_SOURCE && q->proto != IPPROTO_TCP)
 		return 1; /* the source of the next packet may be another */
 	if (is_datagram(q->proto) && !same)
 		peer_passed(st, q);
@@ -279,7 +297,7 @@ static __noinline int egress_slow(struct __sk_buff *skb, struct bpf_sock *sk)
 	if (st)
 		q.id = st->id;
 	if (e.routed)
-		return refuse_routed(sk, &q);
+		return refuse(sk, &q, EVENT_ROUTED, COUNT_ROUTED);
 	if (!st || !st->id.start)
 		return unowned(sk, &q);
 	if (same_peer(&st->out, e.dst, e.dport) && sk->type != SOCK_RAW &&
@@ -302,7 +320,8 @@ static __always_inline int handle_egress(struct __sk_buff *skb)
 	if (!sk)
 		return 1;
 	st = sock_get(sk);
-	if (st && plainly_fresh(skb, &st->out, ctl->generation, true))
+	/* a raw socket's next packet may be of another protocol */
+	if (st && sk->type != SOCK_RAW && plainly_fresh(skb, &st->out, ctl->generation, true))
 		return st->pace ? pace_packet(sk, st) : 1;
 	/* a listener sends nothing but the answer to what ingress let in */
 	if (sk->state == TCP_LISTEN && sk->protocol == IPPROTO_TCP)

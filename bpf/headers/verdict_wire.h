@@ -74,7 +74,7 @@ struct verdict_group_key {
 
 struct verdict_group {
 	__u32 id;
-	__u32 uses; /* enum verdict_dimension as bits */
+	__u32 uses; /* enum verdict_dimension as bits, and USES_PORTS */
 };
 
 enum verdict_dimension {
@@ -82,6 +82,11 @@ enum verdict_dimension {
 	DIMENSION_FROM_ADDRESS = 1,
 	DIMENSION_FROM_PORT = 2,
 	DIMENSIONS = 3,
+};
+
+enum verdict_uses {
+	USES_SOURCE = 1 << DIMENSION_FROM_ADDRESS | 1 << DIMENSION_FROM_PORT,
+	USES_PORTS = 1 << DIMENSIONS, /* its rows tell ports of `to` apart */
 };
 
 struct verdict_place_key {
@@ -165,6 +170,7 @@ enum verdict_event_flag {
 	EVENT_ROUTED = 4,   /* refused for its source route */
 	EVENT_HELD = 16,    /* the connect waits for the answer */
 	EVENT_DEAD = 8,	    /* refused because user space did not beat */
+	EVENT_FRAGMENT = 32, /* refused: a fragment without a port */
 };
 
 /* The only record of the ring. */
@@ -211,7 +217,8 @@ enum verdict_count {
 	COUNT_NOT_PROMOTED = 14, /* another file ran than was announced */
 	COUNT_HELD = 15,	 /* connects that waited for user space */
 	COUNT_EXPIRED = 16,	 /* of these, SYNs that got what is undecided */
-	COUNT_MAX = 17,
+	COUNT_FRAGMENT = 17,	 /* later fragments of raw sockets, refused */
+	COUNT_MAX = 18,
 };
 
 #endif

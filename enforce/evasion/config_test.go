@@ -24,8 +24,8 @@ func configAttempts() []attempt {
 		{name: "translate", does: "an nftables rule that translates a permitted address to the forbidden one (DNAT)", result: stopped, by: atEgress, act: translate},
 		{name: "segment-route", does: "a route that wraps packets for a permitted address into IPv6 for the forbidden one (`encap seg6`)", result: stopped, by: atEgress,
 			needs: []*bpftest.Feature{segmentRoutes()}, act: segmentRoute},
-		{name: "mptcp-subflow", does: "MPTCP: a further subflow to the forbidden address, which the permitted peer announces", result: open, bare: true,
-			by:    "the kernel opens subflows from a worker: no program is judged for them, and the default holds. The socket of the connection knows whose it is",
+		{name: "mptcp-subflow", does: "MPTCP: a further subflow to the forbidden address, which the permitted peer announces", result: stopped, bare: true,
+			by:    "cgroup/connect4: a subflow belongs to who has the first connection",
 			needs: []*bpftest.Feature{bpftest.MPTCP()}, between: announce, act: subflow},
 	}
 }
@@ -134,8 +134,21 @@ func subflow(p *place) error {
 				return fmt.Errorf("read: %w", err)
 			}
 		}
-		return nil
+		return furtherSubflow(fd)
 	})
+}
+
+// furtherSubflow fails if the connection has its first subflow only.
+func furtherSubflow(fd int) error {
+	const solMPTCP, mptcpInfo = 284, 1
+	info, err := unix.GetsockoptString(fd, solMPTCP, mptcpInfo)
+	if err != nil {
+		return fmt.Errorf("count subflows: %w", err)
+	}
+	if info == "" || info[0] == 0 {
+		return fmt.Errorf("no further subflow: %w", unix.ECONNREFUSED)
+	}
+	return nil
 }
 
 // announce has the peer tell of its other address.

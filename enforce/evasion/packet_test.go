@@ -38,8 +38,8 @@ func packetAttempts() []attempt {
 				})
 			})
 		}},
-		{name: "raw-two-protocols", does: "raw socket: a permitted UDP packet, then TCP to the same address and port", result: open,
-			by:    "cgroup_skb/egress compares address and port with what was judged, and not the protocol, in its fast path",
+		{name: "raw-two-protocols", does: "raw socket: a permitted UDP packet, then TCP to the same address and port", result: stopped,
+			by:    atCreate,
 			rules: "\nrules:\n  - {id: forbidden, action: deny, process: {exe: \"{attacker}\"}, to: {port: 9090, proto: tcp}}\n",
 			act:   twoProtocols, between: func(r *run) { r.lab.forget() }},
 		{name: "ping", does: "ICMP echo with payload: raw and ping sockets", result: stopped, by: atCreate, short: true, act: pings},
@@ -51,8 +51,8 @@ func packetAttempts() []attempt {
 			return each(func() error { return fragments4(p, p.V4) }, func() error { return fragments6(p, p.V6) },
 				func() error { return large(p.V4) }, func() error { return large(p.V6) })
 		}},
-		{name: "fragments-of-port", does: "raw socket: fragments of a datagram to a forbidden port, the later ones without their first", result: open,
-			by: "a later fragment names no port, so that rules about ports do not speak of it; the peer cannot put it together, but a peer who conspires can read it", rules: forbidPort,
+		{name: "fragments-of-port", does: "raw socket: fragments of a datagram to a forbidden port, the later ones without their first", result: stopped,
+			by: "cgroup_skb/egress refuses later fragments of raw sockets, which name no port, where rules speak of ports", rules: forbidPort,
 			act: func(p *place) error {
 				return each(func() error { return fragments4(p, p.V4) }, func() error { return fragments6(p, p.V6) })
 			}},

@@ -34,16 +34,16 @@ func timeAttempts() []attempt {
 			rules: forbidCountry, slow: slowAnswer, act: heldConnect},
 		{name: "flood", does: "hundreds of connects that must all be asked about, and one among them", result: stopped, by: atHold + "; the deadline's default: deny",
 			rules: forbidCountry, undecided: event.ActionDeny, act: flood},
-		{name: "bind-while-held", does: "a held connect, and `bind` on the same socket before the answer", result: open,
-			by: "cgroup/bind4 turns the direction of a socket that connects: its packets are judged as those of a listener", rules: forbidCountry, slow: 500 * time.Millisecond, act: bindWhileHeld},
+		{name: "bind-while-held", does: "a held connect, and `bind` on the same socket before the answer", result: stopped,
+			by: atHold, rules: forbidCountry, slow: 500 * time.Millisecond, act: bindWhileHeld},
 		{name: "older-connections", does: "connections that are older than the rule, TCP and UDP", result: stopped, by: "cut at the flip; " + atEgress, short: true, late: true, resets: true, silent: true, act: older(nil)},
-		{name: "older-and-bound", does: "the same, after `bind` on the connected socket", result: open,
-			by: "as bind-while-held: not cut, and judged as inbound", late: true, resets: true, act: older(func(fd int) error {
+		{name: "older-and-bound", does: "the same, after `bind` on the connected socket", result: stopped,
+			by: "cut at the flip; " + atEgress, late: true, resets: true, silent: true, act: older(func(fd int) error {
 				_ = unix.Bind(fd, &unix.SockaddrInet4{Port: 45678}) // refused, but the hook has run
 				return nil
 			})},
-		{name: "older-of-the-dead", does: "a connection older than the rule, whose opener passed it on and ended", result: open,
-			by: "nobody is left to classify, so that the old verdict stays; who holds the socket now should own it", late: true, resets: true, act: olderOfTheDead, between: forgotten},
+		{name: "older-of-the-dead", does: "a connection older than the rule, whose opener passed it on and ended", result: stopped,
+			by: "who holds the socket inherits it at the flip; cut there; " + atEgress, late: true, resets: true, silent: true, act: olderOfTheDead, between: forgotten},
 	}
 }
 

@@ -165,12 +165,24 @@ func (b *Backend) useLocked(ctx context.Context, d enforce.Desired) error {
 	b.current, b.refresh = g, nextExpiry(d, now)
 	if old != nil {
 		b.problem("free old tables", old.tables.Close())
-	} else if err := b.kernel.Attach(); err != nil {
+		b.problem("keep track of connections", b.kernel.Inherit())
+	} else if err := b.attachLocked(); err != nil {
 		b.current = nil
 		return errors.Join(err, g.tables.Close())
 	}
-	b.kernel.SetMode(true)
 	b.cutLocked(ctx)
+	return nil
+}
+
+// attachLocked has the programs judge from the moment on that each is in its
+// place: it may take that of one of another version, whose maps are not these.
+func (b *Backend) attachLocked() error {
+	before := b.kernel.Enforcing()
+	b.kernel.SetMode(true)
+	if err := b.kernel.Attach(); err != nil {
+		b.kernel.SetMode(before)
+		return err
+	}
 	return nil
 }
 

@@ -3,6 +3,7 @@ package verdict
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,8 +86,16 @@ func (l *lab) afterwards(h *holder, closed string) {
 }
 
 // A daemon that takes over from one that was killed leaves no gap: what is
-// denied is refused all the time, what is allowed works.
+// denied is refused all the time, what is allowed works; also where the maps of
+// one are not those of the other.
 func TestUpgrade(t *testing.T) {
+	t.Run("same version", func(t *testing.T) { upgrade(t, "") })
+	t.Run("another version", func(t *testing.T) { upgrade(t, "more") })
+}
+
+// upgrade kills and begins again as long as a flood lasts; with sizes, every
+// second daemon has other maps.
+func upgrade(t *testing.T, sizes string) {
 	l := newLab(t)
 	l.serve(8080)
 	l.serve(9090)
@@ -101,7 +110,7 @@ func TestUpgrade(t *testing.T) {
 	upgrades := 0
 	for ; upgrades == 0 || !flood.over(); upgrades++ {
 		h.kill()
-		h = l.startHolder(pins, "1")
+		h = l.startHolder(pins, "1", holderMore+"="+strings.Repeat(sizes, (upgrades+1)%2))
 	}
 	flood.refused()
 	use.worked()

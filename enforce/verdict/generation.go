@@ -27,7 +27,7 @@ type generation struct {
 	rules   []string // by number - 1
 	numbers map[string]uint32
 	loaded  map[table.ClassID]struct{}
-	groups  map[uint32]struct{}
+	groups  map[uint32]bool // that are loaded; whether rows tell ports apart
 	entries int
 }
 
@@ -39,7 +39,7 @@ const (
 
 func newGeneration(v *bpf.Verdicts, p *policy.Policy, now time.Time) (*generation, error) {
 	g := &generation{policy: p, reads: p.Set.Reads(), kernel: table.NewKernel(p.Set, now), numbers: map[string]uint32{},
-		loaded: map[table.ClassID]struct{}{}, groups: map[uint32]struct{}{}}
+		loaded: map[table.ClassID]struct{}{}, groups: map[uint32]bool{}}
 	g.classes = g.kernel.Classes()
 	var err error
 	g.tables, err = v.NewTables(bpf.VerdictSizes{Addresses: trieEntries, Groups: hashEntries, Places: hashEntries, Rows: trieEntries})
@@ -69,7 +69,7 @@ func (g *generation) class(f *rule.Facts) (table.ClassID, error) {
 			return 0, fmt.Errorf("write class %d: %w", class, err)
 		}
 	}
-	if err := g.tables.PutGroups(groupEntries(groups)); err != nil {
+	if err := g.tables.PutGroups(g.groupEntries(groups)); err != nil {
 		return 0, fmt.Errorf("write class %d: %w", class, err)
 	}
 	g.loaded[class] = struct{}{}
@@ -84,8 +84,22 @@ func (g *generation) load(group uint32) error {
 	if err := errors.Join(g.tables.PutRows(g.rows(group)), g.tables.PutPlaces(placeEntries(g.classes.Places(group)))); err != nil {
 		return err
 	}
-	g.groups[group] = struct{}{}
+	g.groups[group] = g.tellsPorts(group)
 	return nil
+}
+
+// wholeRow is how long a key of the verdict trie is without its port, in bits.
+const wholeRow = 96
+
+// tellsPorts reports whether a group refuses or asks, and its rules speak of
+// ports of the called end.
+func (g *generation) tellsPorts(group uint32) bool {
+	ports, passes := false, true
+	for prefix, e := range g.classes.Verdicts(group) {
+		ports = ports || prefix.Bits > wholeRow
+		passes = passes && (e.Verdict == table.Allow || e.Verdict == table.Alert)
+	}
+	return ports && !passes
 }
 
 func (g *generation) protos() iter.Seq2[uint32, uint32] {
@@ -143,11 +157,15 @@ func (g *generation) rows(group uint32) iter.Seq2[bpf.VerdictRowKey, bpf.Verdict
 	}
 }
 
-func groupEntries(groups map[table.GroupKey]table.Group) iter.Seq2[bpf.VerdictGroupKey, bpf.VerdictGroup] {
+func (g *generation) groupEntries(groups map[table.GroupKey]table.Group) iter.Seq2[bpf.VerdictGroupKey, bpf.VerdictGroup] {
 	return func(yield func(bpf.VerdictGroupKey, bpf.VerdictGroup) bool) {
-		for k, g := range groups {
+		for k, group := range groups {
 			key := bpf.VerdictGroupKey{Class: uint32(k.Class), Column: k.Column, Direction: uint8(k.Direction)}
-			if !yield(key, bpf.VerdictGroup{Id: g.ID, Uses: uint32(g.Uses)}) {
+			uses := uint32(group.Uses)
+			if g.groups[group.ID] {
+				uses |= bpf.VerdictUsesPorts
+			}
+			if !yield(key, bpf.VerdictGroup{Id: group.ID, Uses: uses}) {
 				return
 			}
 		}

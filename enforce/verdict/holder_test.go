@@ -32,6 +32,7 @@ const (
 	holderCgroup = "SNITCH_VERDICT_CGROUP"
 	holderPins   = "SNITCH_VERDICT_PINS"
 	holderClosed = "SNITCH_VERDICT_CLOSED"
+	holderMore   = "SNITCH_VERDICT_MORE" // not empty: maps of another size
 )
 
 func hold() {
@@ -56,7 +57,11 @@ func beatForEver() error {
 		return err
 	}
 	engine.Use(p)
-	b := New(Config{Pins: os.Getenv(holderPins)}, Deps{Decider: engine, Recorder: nobody{}, Log: slog.New(slog.DiscardHandler)})
+	cfg := Config{Pins: os.Getenv(holderPins)}
+	if os.Getenv(holderMore) != "" {
+		cfg.kernel = bpf.VerdictConfig{Subjects: 4096, Decisions: 4096}
+	}
+	b := New(cfg, Deps{Decider: engine, Recorder: nobody{}, Log: slog.New(slog.DiscardHandler)})
 	k, _, err := watch(b, os.Getenv(holderCgroup))
 	if err != nil {
 		return err
@@ -133,10 +138,11 @@ func (l *lab) pins() string {
 }
 
 // startHolder returns when the verdicts hold.
-func (l *lab) startHolder(pins, closed string) *holder {
+func (l *lab) startHolder(pins, closed string, env ...string) *holder {
 	l.Helper()
 	h := &holder{l: l, cmd: exec.Command("/proc/self/exe")}
 	h.cmd.Env = append(os.Environ(), childEnv+"="+holderRole, holderCgroup+"="+l.cgroup.Dir(), holderPins+"="+pins, holderClosed+"="+closed)
+	h.cmd.Env = append(h.cmd.Env, env...)
 	h.cmd.Stderr = os.Stderr
 	said, err := h.cmd.StdoutPipe()
 	if err != nil {

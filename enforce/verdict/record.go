@@ -36,6 +36,7 @@ func (b *Backend) record(c *event.Connection, e *bpf.VerdictEvent) {
 // Reasons of denials that no rule explains.
 const (
 	reasonRouted    = "the packet named hops of its own"
+	reasonPieces    = "a fragment that names no port, where rules speak of ports"
 	reasonDead      = "the daemon was not there to decide"
 	reasonUndecided = "nobody decided in time"
 	reasonOlder     = "denied by rules that were replaced meanwhile"
@@ -45,6 +46,8 @@ func (b *Backend) why(e *bpf.VerdictEvent) (reason, id string) {
 	switch {
 	case e.Flags&bpf.VerdictRouted != 0:
 		return reasonRouted, ""
+	case e.Flags&bpf.VerdictPieces != 0:
+		return reasonPieces, ""
 	case e.Flags&bpf.VerdictDead != 0:
 		return reasonDead, ""
 	case e.Type == bpf.VerdictAsked, e.Flags&bpf.VerdictHeld != 0:
