@@ -9,6 +9,7 @@ import (
 
 	"snitch/cmd/internal/broker"
 	"snitch/monitor/dns"
+	"snitch/monitor/export"
 	"snitch/monitor/notify"
 	"snitch/policy/rego/custom"
 )
@@ -32,7 +33,7 @@ func runHidden(args []string, stderr io.Writer) (code int, done bool) {
 		err = broker.Serve(args[1:], []string{wordHelper})
 	case wordHelper:
 		err = broker.RunHelper(context.Background(), args[1:], map[broker.Kind]broker.Work{
-			broker.ReverseDNS: dns.ReverseHelper, broker.Notify: notify.Helper, broker.CustomRules: custom.Work})
+			broker.ReverseDNS: dns.ReverseHelper, broker.Notify: notify.Helper, broker.CustomRules: custom.Work, broker.Syslog: export.SyslogHelper})
 	case wordFetch:
 		return runFetch(args[1:], os.Stdout, stderr), true
 	default:

@@ -36,7 +36,10 @@ func TestIgnoreFromReload(t *testing.T) {
 	d.signal(t, syscall.SIGHUP)
 	eventually(t, "the reload is said", func() bool { return strings.Contains(d.stderr.String(), "msg=reloaded changed=[log.ignore.networks]") })
 	talkIn(t, group, "/proc/self/exe", "3333", "44")
-	eventually(t, "both ends are counted as ignored", func() bool { return d.status(t).Connections.Ignored == 2 })
+	eventually(t, "both ends are counted as ignored", func() bool { return d.status(t).Connections.Ignored >= 2 })
+	if n := d.status(t).Connections.Ignored; n != 2 {
+		t.Errorf("%d are counted as ignored", n)
+	}
 	writeFile(t, config, "version: 1\n")
 	d.signal(t, syscall.SIGHUP)
 	eventually(t, "the second reload is said", func() bool { return strings.Count(d.stderr.String(), "msg=reloaded") == 2 })

@@ -185,8 +185,8 @@ func runRun(ctx context.Context, io stdio, opts RunOptions) error {
 	}
 	level := new(slog.LevelVar)
 	setLevel(level, cfg.LogLevel)
-	log := slog.New(slog.NewTextHandler(io.err, &slog.HandlerOptions{Level: level}))
-	s := service{io: io, opts: opts, cfg: cfg, log: log, level: level}
+	errors := &errorLog{}
+	s := service{io: io, opts: opts, cfg: cfg, log: newLogger(io.err, level, errors), level: level, errors: errors}
 	return s.run(ctx)
 }
 

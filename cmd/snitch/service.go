@@ -35,11 +35,12 @@ const settled = 2 * time.Second
 
 // service is the daemon as its surroundings see it: signals, systemd, terminal.
 type service struct {
-	io    stdio
-	opts  RunOptions
-	cfg   config.Config
-	log   *slog.Logger
-	level *slog.LevelVar
+	io     stdio
+	opts   RunOptions
+	cfg    config.Config
+	log    *slog.Logger
+	level  *slog.LevelVar
+	errors *errorLog
 
 	beside sync.WaitGroup // what ready started
 }
@@ -52,7 +53,7 @@ func (s *service) run(ctx context.Context) error {
 		return err
 	}
 	defer state.Close()
-	d, err := assemble(ctx, s.cfg, s.opts.flag(), state, s.log)
+	d, err := assemble(ctx, s.cfg, s.opts.flag(), state, s.log, s.errors)
 	if err != nil {
 		return err
 	}

@@ -147,6 +147,13 @@ func formatStatus(st control.Status) string {
 	if n := st.Connections.Ignored; n > 0 {
 		ignored = fmt.Sprintf(" (%d ignored)", n)
 	}
+	for _, o := range st.Outputs {
+		state := fmt.Sprintf("%d written, %d lost", o.Written, o.Lost)
+		if o.Error != "" {
+			state += ", DOES NOT WORK: " + text.Clean(o.Error)
+		}
+		line("output", "%s: %s", text.Clean(o.Name), state)
+	}
 	line("connections", "%d open, %d in all%s, %s up, %s down", st.Connections.Open, st.Connections.Total, ignored, text.Bytes(st.Connections.Sent), text.Bytes(st.Connections.Received))
 	line("events", "%d flows, %d execs, %d forks, %d exits, %d payloads", st.Events.Flows, st.Events.Execs, st.Events.Forks, st.Events.Exits, st.Events.Payloads)
 	line("processes", "%d known", st.Processes)

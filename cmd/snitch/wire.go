@@ -61,6 +61,8 @@ type daemon struct {
 	denier   *denier
 	subjects *subjects
 	filter   *export.Filter
+	exporter *export.Exporter
+	errors   *errorLog
 	hub      *control.Hub
 	listener net.Listener
 	monitor  *monitor.Monitor
@@ -76,8 +78,8 @@ type daemon struct {
 // assemble opens every room, in the order that the process model wants: the
 // broker before all else; then the kernel side, whose probes start processes;
 // then the seal; then fanotify. On an error it closes what it opened.
-func assemble(ctx context.Context, cfg config.Config, flag event.Mode, state *stateDir, log *slog.Logger) (d *daemon, err error) {
-	d = &daemon{cfg: cfg, flag: flag, state: state, log: log, started: time.Now(), users: &users{}, losses: monitor.NewLosses(), causes: newCauses(),
+func assemble(ctx context.Context, cfg config.Config, flag event.Mode, state *stateDir, log *slog.Logger, errorLog *errorLog) (d *daemon, err error) {
+	d = &daemon{errors: errorLog, cfg: cfg, flag: flag, state: state, log: log, started: time.Now(), users: &users{}, losses: monitor.NewLosses(), causes: newCauses(),
 		enforcing: make(chan struct{}), filter: export.NewFilter(privacyOf(cfg.Log))}
 	defer func() {
 		if err != nil {
@@ -85,7 +87,7 @@ func assemble(ctx context.Context, cfg config.Config, flag event.Mode, state *st
 			d = nil
 		}
 	}()
-	for _, open := range []func(context.Context) error{d.openBroker, d.openNotifier, d.openKernel, d.seal, d.openStore, d.openPlaces, d.openEngine, d.openEnforce, d.openPolicy, d.openFacts, d.openControl, d.endEnforce} {
+	for _, open := range []func(context.Context) error{d.openBroker, d.openExport, d.openNotifier, d.openKernel, d.seal, d.openStore, d.openPlaces, d.openEngine, d.openEnforce, d.openPolicy, d.openFacts, d.openControl, d.endEnforce} {
 		if err := open(ctx); err != nil {
 			return d, err
 		}
@@ -143,7 +145,7 @@ func (d *daemon) openStore(ctx context.Context) error {
 	}
 	s, err := store.Open(ctx, store.Config{Dir: d.state.path, Interval: d.cfg.Interval, MaxAge: d.cfg.Retention.Age, MaxBytes: d.cfg.Retention.Size,
 		Group: d.state.gid, Run: store.Run{Version: build().Version, Tier: d.kernel.Tier().String(), Boot: strings.TrimSpace(string(boot))},
-		Log: d.log.With("component", "store"), Loss: d.losses.Note, Alerted: func(raised []event.Alert) { tell(d.notifier, d.denying.Load(), raised) }})
+		Log: d.log.With("component", "store"), Loss: d.losses.Note, Alerted: d.alerted})
 	switch {
 	case errors.Is(err, store.ErrLocked), errors.Is(err, store.ErrNewer), errors.Is(err, store.ErrForeign):
 		return usageError(err, "")
@@ -205,10 +207,11 @@ func (d *daemon) publish(b monitor.Batch) {
 	d.infer(b.Connections)
 	out := d.engine.Batch(context.Background(), b.Connections)
 	d.causes.keep(out.Causes)
-	rows := append(b.Connections, out.Late...)
+	rows, late, execs := d.filter.Connections(b.Connections), d.filter.Late(out.Late), d.filter.Execs(b.Execs)
+	d.exporter.Publish(b.Time, rows, late, execs)
+	rows = append(rows, late...)
 	slices.SortFunc(rows, byAge)
-	rows = d.filter.Connections(rows)
-	record := store.Batch{Time: b.Time, Connections: rows, Execs: d.filter.Execs(b.Execs), Losses: d.filter.Losses(b.Losses),
+	record := store.Batch{Time: b.Time, Connections: rows, Execs: execs, Losses: d.filter.Losses(b.Losses),
 		Alerts: d.filter.Alerts(append(out.Alerts, lossAlerts(b.Losses)...)), Rules: out.Counts}
 	if !record.Empty() {
 		d.store.Append(record)
@@ -227,6 +230,7 @@ func (d *daemon) run(ctx context.Context, ready func()) error {
 	g.Go(func() error { return d.owner.Run(rest) })
 	g.Go(func() error { return d.refreshPlaces(rest) })
 	g.Go(func() error { return d.store.Run(rest) })
+	g.Go(func() error { return d.exporter.Run(rest) })
 	g.Go(func() error { return d.manager.Run(rest) })
 	if d.notifier != nil {
 		g.Go(func() error { return d.notifier.Run(rest) })

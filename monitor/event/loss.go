@@ -28,11 +28,12 @@ const (
 	LossMissedRun      LossCause = 18 // kernel: it skipped a program that was interrupted on the same processor; the bytes of the call are unknown
 	LossDenials        LossCause = 19 // refused attempts that found no room: status counts them, no row says why they failed
 	LossRemote         LossCause = 20 // rows that never left for another host: its server was away for too long. The record here has them
+	LossExport         LossCause = 21 // what an output (log file, journal, syslog) did not take; the database has it
 )
 
 var lossCauseNames = [...]string{"invalid", "ring-full", "payload-full", "flow-map-full", "overflow-map-full",
 	"socket-state", "peer-unknown", "helper", "proc-unreadable", "hash", "fanotify-overflow", "bad-record",
-	"store", "live", "name-table", "store-bytes", "connection-table", "process-table", "missed-run", "denials", "remote"}
+	"store", "live", "name-table", "store-bytes", "connection-table", "process-table", "missed-run", "denials", "remote", "export"}
 
 // String is the name that status and metrics print.
 func (c LossCause) String() string { return enumName(lossCauseNames[:], int(c)) }

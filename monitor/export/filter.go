@@ -16,8 +16,8 @@ type Filter struct {
 	mu      sync.Mutex // guards what follows
 	privacy Privacy
 	// kept are open connections of which a snapshot went out: they are recorded
-	// to their end, also when a name that came later would have them ignored, for
-	// half a connection is a wrong one.
+	// to their end, also when a name or a Privacy that came later would have them
+	// ignored, for half a connection is a wrong one.
 	kept    map[uint64]struct{}
 	ignored Ignored
 }
@@ -49,17 +49,21 @@ func (f *Filter) Ignored() Ignored {
 // Connections are those of in that are recorded, as they are recorded. It may
 // use in for its result.
 func (f *Filter) Connections(in []event.Connection) []event.Connection {
+	return f.connections(in, true)
+}
+
+// Late are connections that Connections had before, with a decision that came
+// later: they are not counted again.
+func (f *Filter) Late(in []event.Connection) []event.Connection { return f.connections(in, false) }
+
+func (f *Filter) connections(in []event.Connection, count bool) []event.Connection {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.privacy.whole() && f.privacy.Ignore.empty() {
-		clear(f.kept)
-		return in
-	}
 	out := in[:0]
 	for i := range in {
-		if c := &in[i]; f.records(c) {
+		if c := &in[i]; f.records(c, count) {
+			f.privacy.connection(c)
 			out = append(out, *c)
-			f.privacy.connection(&out[len(out)-1])
 		}
 	}
 	clear(in[len(out):])
@@ -67,13 +71,10 @@ func (f *Filter) Connections(in []event.Connection) []event.Connection {
 }
 
 // records decides once for a connection.
-func (f *Filter) records(c *event.Connection) bool {
-	if f.privacy.Ignore.empty() {
-		return true
-	}
+func (f *Filter) records(c *event.Connection, count bool) bool {
 	_, kept := f.kept[c.ID]
 	if !kept && f.privacy.Ignore.ignores(c) {
-		if c.Closed {
+		if c.Closed && count {
 			f.ignored.Connections++
 			f.ignored.Sent += c.Sent
 			f.ignored.Received += c.Received

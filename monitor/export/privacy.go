@@ -33,12 +33,6 @@ type Ignore struct {
 	SHA256   []event.Digest // of the executable
 }
 
-func (i *Ignore) empty() bool {
-	return len(i.Ports)+len(i.Domains)+len(i.Networks)+len(i.SHA256) == 0
-}
-
-func (p *Privacy) whole() bool { return p.Addresses && p.Ports && p.Commands }
-
 // ignores reports whether a connection is not to be recorded.
 func (i *Ignore) ignores(c *event.Connection) bool {
 	port := c.Remote.Port()
@@ -75,6 +69,9 @@ func Below(name, domain string) bool {
 
 // connection takes away what is not to be recorded.
 func (p *Privacy) connection(c *event.Connection) {
+	if p.Addresses && p.Ports && p.Commands {
+		return
+	}
 	local, remote := c.Local.Addr(), c.Remote.Addr()
 	lport, rport := c.Local.Port(), c.Remote.Port()
 	if !p.Addresses {

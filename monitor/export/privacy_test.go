@@ -86,7 +86,14 @@ func TestIgnore(t *testing.T) {
 func TestIgnoreDecidesOnce(t *testing.T) {
 	p := Everything()
 	p.Ignore.Domains = []string{"example.org"}
-	f := NewFilter(p)
+	f := NewFilter(Everything())
+	f.Connections([]event.Connection{sample(2)})
+	f.Set(p)
+	end := sample(2)
+	end.Closed = true
+	if len(f.Connections([]event.Connection{end})) != 1 {
+		t.Error("what was recorded before the change was forgotten in its middle")
+	}
 	late := sample(1)
 	late.Name, late.Names = event.Name{}, nil
 	if len(f.Connections([]event.Connection{late})) != 1 {

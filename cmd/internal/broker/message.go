@@ -17,10 +17,11 @@ const (
 	ReverseDNS  Kind = "reverse-dns"  // looks up the names of addresses, labelled as a last resort
 	Notify      Kind = "notify"       // shows notifications on one user's desktop, as that user
 	CustomRules Kind = "custom-rules" // evaluates people's own Rego
+	Syslog      Kind = "syslog"       // sends messages to a syslog server
 )
 
 // Kinds lists every kind of helper.
-func Kinds() []Kind { return []Kind{ReverseDNS, Notify, CustomRules} }
+func Kinds() []Kind { return []Kind{ReverseDNS, Notify, CustomRules, Syslog} }
 
 // perUser says that a helper of this kind runs as a user who is logged in and
 // not as the one of Config.

@@ -28,6 +28,7 @@ type Config struct {
 	Notify        Notify
 	Enforce       Enforce
 	Log           Log
+	Records       Records
 }
 
 // DefaultRules is the directory of rules of the system's daemon.
@@ -119,5 +120,6 @@ func Default() Config {
 		Rules: Rules{Dir: DefaultRules}, Notify: Notify{Desktop: true},
 		Enforce: Enforce{Mode: "audit", Fail: "auto", Backend: "auto", Hold: Hold{Deadline: 2 * time.Second, Then: "allow", Programs: "auto"}, ProtectSSH: true},
 		Log:     Log{Addresses: true, Ports: true, Commands: true},
+		Records: Records{Connections: off, Programs: true, Errors: true, Size: 100_000_000, Keep: 5, Journal: off, Syslog: Syslog{Send: "alerts", Facility: "daemon"}},
 	}
 }

@@ -17,7 +17,8 @@ func TestParse(t *testing.T) {
 		Hash: Hash{MaxSize: 512 << 20, Deadline: time.Second, Entries: 100}, Cgroup: "/sys/fs/cgroup/x", Tier: "counters", LogLevel: "debug",
 		Rules: Rules{Dir: "/srv/rules", Test: true, Off: "a.b, c-1"}, Notify: Notify{Quiet: "22:00-07:00"},
 		Enforce: Enforce{Mode: "enforce", Fail: "closed", Backend: "nft", Hold: Hold{Deadline: 500 * time.Millisecond, Then: "deny", Programs: "/mnt,/srv"}},
-		Log:     Log{Ports: true, Ignore: Ignore{Ports: "443, 53", Domains: "example.org", Networks: "10.0.0.0/8, 192.0.2.1/32"}}}
+		Log:     Log{Ports: true, Ignore: Ignore{Ports: "443, 53", Domains: "example.org", Networks: "10.0.0.0/8, 192.0.2.1/32"}},
+		Records: Records{Dir: "/l", Connections: "csv", Size: 1e6, Keep: 1, Journal: "alerts", Syslog: Syslog{To: "tls://h:6514", Send: "connections", Facility: "local0", CA: "/c", Certificate: "/d", Key: "credential:k"}}}
 	for name, c := range map[string]struct {
 		in   string
 		want Config
@@ -39,6 +40,8 @@ hash: {max_size: 512MiB, deadline: 1s, entries: 100}
 cgroup: /sys/fs/cgroup/x
 tier: counters
 log_level: debug
+records:
+  {dir: /l, connections: csv, programs: false, errors: false, size: 1MB, keep: 1, journal: alerts, syslog: {to: "tls://h", send: connections, facility: local0, ca: /c, certificate: /d, key: "credential:k"}}
 log:
   addresses: false
   commands: false

@@ -29,7 +29,7 @@ func reloads(s setting) setting {
 // which the daemon was built to work; a value outside is a fault, not a wish.
 // Who adds one adds a line here, a field to Config and, if it has one, the
 // default to Default: reading, writing, checking and documentation follow.
-var settings = slices.Concat(recordSettings, logSettings, ruleSettings, []setting{
+var settings = slices.Concat(recordSettings, logSettings, outputSettings, ruleSettings, []setting{
 	reloads(choice("log_level", LogLevels(), "of the daemon's own messages", func(c *Config) *string { return &c.LogLevel })),
 })
 
@@ -69,13 +69,15 @@ var ruleSettings = []setting{
 
 // sections say what the settings below a key are about.
 var sections = map[string]string{
-	"hash":         "reading of executables",
-	"notify":       "see notifications.md",
-	"rules":        "see rules.md",
-	"enforce":      "see enforce-commands.md; `snitch enforce on` and `off` beat the mode",
-	"log":          "what is recorded, wherever it is kept or shown: database, files, journal, syslog, live feed",
-	"log.ignore":   "connections that are not recorded; rules judge them all the same, and alerts stay",
-	"enforce.hold": "connections and programs that wait",
+	"hash":           "reading of executables",
+	"notify":         "see notifications.md",
+	"rules":          "see rules.md",
+	"enforce":        "see enforce-commands.md; `snitch enforce on` and `off` beat the mode",
+	"log":            "what is recorded, wherever it is kept or shown: database, files, journal, syslog, live feed",
+	"log.ignore":     "connections that are not recorded; rules judge them all the same, and alerts stay",
+	"records":        "outputs beside the database; see records.md",
+	"records.syslog": "sent by a process without privileges",
+	"enforce.hold":   "connections and programs that wait",
 }
 
 // keysBelow lists the keys that may stand in the mapping at prefix.

@@ -23,6 +23,7 @@ type Status struct {
 	Database    Database        `json:"database"`
 	Memory      Memory          `json:"memory"`
 	Live        Live            `json:"live"`
+	Outputs     []Output        `json:"outputs"`
 	Broker      Broker          `json:"broker"`
 	Policy      Policy          `json:"policy"`
 	Desktops    Desktops        `json:"desktops"`
@@ -62,6 +63,15 @@ type Connections struct {
 	Ignored  uint64 `json:"ignored"` // that the configuration does not want recorded; part of Total
 	Sent     uint64 `json:"sent"`
 	Received uint64 `json:"received"`
+}
+
+// Output is one output beside the database.
+type Output struct {
+	Name    string `json:"name"`
+	Written uint64 `json:"written"`
+	Lost    uint64 `json:"lost"` // it did not take; the database has them
+	Waiting int    `json:"waiting"`
+	Error   string `json:"error"` // of the last write, "" when it went well
 }
 
 // Digests is how hashing does.
