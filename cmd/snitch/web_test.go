@@ -120,8 +120,8 @@ func TestWebPages(t *testing.T) {
 			name          string
 			width, height int64
 			dark          bool
-		}{{"screen", 1440, 900, false}, {"phone", 390, 844, true}} {
-			if name == "empty" && screen.dark {
+		}{{"screen", 1440, 900, false}, {"tablet", 768, 1024, false}, {"phone", 375, 812, true}} {
+			if name == "empty" && screen.width < 1000 {
 				continue
 			}
 			ok(t, b.Screen(screen.width, screen.height, screen.dark))
@@ -132,6 +132,11 @@ func TestWebPages(t *testing.T) {
 					ok(t, err)
 					if wide != "" {
 						t.Errorf("reaches beyond the screen: %s", wide)
+					}
+					crowded, err := b.Crowded()
+					ok(t, err)
+					if crowded != "" {
+						t.Errorf("lies over its neighbour: %s", crowded)
 					}
 					found, err := b.Check(axe)
 					ok(t, err)

@@ -64,6 +64,7 @@ func TestWebLive(t *testing.T) {
 	ok(t, b.Has("loopback-told"))
 	ok(t, b.Open(w.origin+"/health"))
 	ok(t, b.Has("Programs in the kernel"))
+	ok(t, b.Has("Lockdown"))
 	_ = l.Close()
 	<-done
 	b.Complaints() // what the daemon's connections to be told of are, depends on the machine

@@ -21,10 +21,10 @@ const (
 	maxConnections = 512
 	maxHeader      = 16 << 10
 	maxBody        = 1 << 20 // the rules of a candidate
-	headerWithin   = 5 * time.Second
+	headerWithin   = 20 * time.Second // browsers connect ahead, and busy machines take their time
 	requestWithin  = 20 * time.Second
 	answerWithin   = 90 * time.Second // live connections set their own
-	idleFor        = 30 * time.Second
+	idleFor        = 2 * time.Minute // longer than between two refreshes
 	endWithin      = time.Second
 )
 

@@ -25,6 +25,7 @@ const (
 // Daemon is the control socket.
 type Daemon interface {
 	Status(ctx context.Context) (control.Status, error)
+	Doctor(ctx context.Context) (control.Doctor, error)
 	SetAlerts(ctx context.Context, ids []int64, state event.AlertState) error
 	Flush(ctx context.Context) error
 }

@@ -12,6 +12,7 @@ import (
 type HealthPage struct {
 	Status  *control.Status `json:"status"` // null: it does not answer
 	Daemon  *Problem        `json:"daemon"` // why not
+	Kernel  *control.Doctor `json:"kernel"` // null: the daemon does not tell
 	Record  *query.Health   `json:"record"`
 	Problem *Problem        `json:"problem"` // why there is no record
 }
@@ -25,6 +26,9 @@ func (h *Handler) health(r *http.Request) (any, error) {
 	var out HealthPage
 	if st, err := h.cfg.Daemon.Status(r.Context()); err == nil {
 		out.Status = &st
+		if k, err := h.cfg.Daemon.Doctor(r.Context()); err == nil {
+			out.Kernel = &k
+		}
 	} else {
 		out.Daemon = problem(err)
 	}

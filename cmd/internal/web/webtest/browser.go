@@ -185,6 +185,14 @@ func (b *Browser) TooWide() (string, error) {
 		.map((e) => e.tagName + "." + e.getAttribute("class")).join(" ") || "something"`)
 }
 
+// Crowded names cells of tables whose content lies over their neighbours, ""
+// for none.
+func (b *Browser) Crowded() (string, error) {
+	return Eval[string](b, `[...document.querySelectorAll("main td, main th")]
+		.filter((e) => e.clientWidth > 0 && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX == "visible").slice(0, 5)
+		.map((e) => e.closest("table").className + ": " + e.innerText).join("; ")`)
+}
+
 // Click clicks the first element that a selector finds.
 func (b *Browser) Click(selector string) error {
 	if err := b.Do(chromedp.Click(selector)); err != nil {

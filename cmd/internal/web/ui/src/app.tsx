@@ -3,7 +3,6 @@
 import { type ComponentType, render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Tick, useData } from "./lib/data";
-import { count } from "./lib/format";
 import { useKeys } from "./lib/keys";
 import { here, onLink, onMove, type Place, PlaceContext, to } from "./lib/route";
 import type { Alerts, Credit } from "./lib/types";
@@ -89,6 +88,7 @@ function App() {
           </header>
           <main id="main" tabIndex={-1}><room.page key={room.path} /></main>
           <Credits />
+          <div class="page-foot"><Services onHelp={() => setHelp(true)} /></div>
         </div>
       </div>
       <Toasts />
@@ -112,17 +112,24 @@ function Rail({ place, room, onHelp }: { place: Place; room: Room; onHelp: () =>
           <li key={r.path}>
             <a href={to(place, r.path)} aria-current={r === room ? "page" : undefined} title={`${r.name} (g ${r.key})`}>
               <Icon name={r.icon} /><span class="rail-name">{r.name}</span>
-              {r.path === "/alerts" && fresh > 0 && <span class="badge" aria-label={`${fresh} new`}>{count(fresh)}</span>}
+              {r.path === "/alerts" && fresh > 0 && <span class="badge" aria-label={`${fresh} new`}>{fresh > 999 ? "999+" : fresh}</span>}
             </a>
           </li>
         ))}
       </ul>
-      <div class="rail-foot">
-        <ThemeButton />
-        <Button icon="help" label="Help" keys="?" bare kind="quiet" onClick={onHelp} />
-        {document.documentElement.dataset["peer"] === undefined && <Button icon="out" label="Sign out" bare kind="quiet" onClick={() => { void fetch("/api/signout", { method: "POST" }).then(() => location.assign("/")); }} />}
-      </div>
+      <div class="rail-foot"><Services onHelp={onHelp} /></div>
     </nav>
+  );
+}
+
+/** Services stand below the pages' names, on a phone at the page's end. */
+function Services({ onHelp }: { onHelp: () => void }) {
+  return (
+    <>
+      <ThemeButton />
+      <Button icon="help" label="Help" keys="?" bare kind="quiet" onClick={onHelp} />
+      {document.documentElement.dataset["peer"] === undefined && <Button icon="out" label="Sign out" bare kind="quiet" onClick={() => { void fetch("/api/signout", { method: "POST" }).then(() => location.assign("/")); }} />}
+    </>
   );
 }
 

@@ -322,9 +322,22 @@ export interface Status {
   };
 }
 
+export interface Kernel {
+  tier: string;
+  why_not_better: string[] | null;
+  kernel: string;
+  machine: string;
+  lockdown: string;
+  cgroup2: string;
+  hybrid: boolean;
+  net_class: string;
+  features: { name: string; answer: "yes" | "no" | "unknown"; reason: string; consequence: string }[] | null;
+}
+
 export interface Health {
   status: Status | null;
   daemon: Problem | null;
+  kernel: Kernel | null;
   record: null | {
     bytes: number; rows: number; execs: number; oldest?: string; newest?: string;
     runs: { id: number; started: string; stopped: string; clean: boolean; version: string; tier: string }[] | null;

@@ -82,6 +82,10 @@ function GroupPicker({ by, fields }: { by: string[]; fields: Field[] }) {
   );
 }
 
+/** room says on what screens a column is seen: what orders the rows always is. */
+const room = (column: string, order: string): string =>
+  column === "total" || column === order ? "" : column === "received" || column === "sent" ? "roomy" : "wide-only";
+
 const columns = [["connections", "Connections"], ["received", "Received"], ["sent", "Sent"], ["total", "Total"], ["last", "Last"]] as const;
 
 function GroupTable({ query, metric }: { query: URLSearchParams; metric: Metric }) {
@@ -108,11 +112,11 @@ function GroupTable({ query, metric }: { query: URLSearchParams; metric: Metric 
         return (
           <>
             <div class="scroll" tabIndex={0} role="region" aria-label="Table of groups">
-              <table class="groups">
+              <table class={v.by.length > 1 ? "groups two" : "groups"}>
                 <caption class="sr">{v.by.map(label).join(", then ")}: {plural(g.count, "group")}</caption>
-                <thead><tr>{v.by.length === 1 ? head("name", label(v.by[0]!), "grow") : v.by.map((b) => <th key={b} class="grow">{label(b)}</th>)}{columns.map(([o, t]) => head(o, t, o === "last" || o === "connections" ? "r wide-only" : o === "total" ? "r" : "r wide-only"))}<th><span class="sr">Actions</span></th></tr></thead>
-                <tbody>{rows.map((r) => <GroupLine key={(r.keys ?? []).join("\n")} r={r} by={v.by} most={most} metric={metric} />)}</tbody>
-                <tfoot><tr><th colSpan={v.by.length}>{plural(g.count, "group")}</th><td class="r num wide-only">{count(g.total.connections)}</td><td class="r num wide-only">{bytes(g.total.received)}</td><td class="r num wide-only">{bytes(g.total.sent)}</td><td class="r num">{bytes(g.total.sent + g.total.received)}</td><td class="wide-only" /><td /></tr></tfoot>
+                <thead><tr>{v.by.length === 1 ? head("name", label(v.by[0]!), "grow") : v.by.map((b) => <th key={b} class="grow">{label(b)}</th>)}{columns.map(([o, t]) => head(o, t, `r ${room(o, v.order)}`))}<th><span class="sr">Actions</span></th></tr></thead>
+                <tbody>{rows.map((r) => <GroupLine key={(r.keys ?? []).join("\n")} r={r} by={v.by} order={v.order} most={most} metric={metric} />)}</tbody>
+                <tfoot><tr><th colSpan={v.by.length}>{plural(g.count, "group")}</th><td class={`r num ${room("connections", v.order)}`}>{count(g.total.connections)}</td><td class={`r num ${room("received", v.order)}`}>{bytes(g.total.received)}</td><td class={`r num ${room("sent", v.order)}`}>{bytes(g.total.sent)}</td><td class="r num">{bytes(g.total.sent + g.total.received)}</td><td class={room("last", v.order)} /><td /></tr></tfoot>
               </table>
             </div>
             {(g.more || v.offset > 0) && <div class="pager">
@@ -128,7 +132,7 @@ function GroupTable({ query, metric }: { query: URLSearchParams; metric: Metric 
   );
 }
 
-function GroupLine({ r, by, most, metric }: { r: Row; by: string[]; most: number; metric: Metric }) {
+function GroupLine({ r, by, order, most, metric }: { r: Row; by: string[]; order: string; most: number; metric: Metric }) {
   const p = usePlace();
   const keys = r.keys ?? [];
   const field = by[0]!;
@@ -146,11 +150,11 @@ function GroupLine({ r, by, most, metric }: { r: Row; by: string[]; most: number
           {i === 0 && <Bar part={amount(r, metric)} of={most} />}
         </td>
       ))}
-      <td class="r num wide-only">{r.denied > 0 && <span class="pill bad" title="denied">{count(r.denied)}</span>}{r.would_deny > 0 && <span class="pill warn" title="the rules would deny">{count(r.would_deny)}</span>}<span class="after-pill">{count(r.connections)}</span></td>
-      <td class="r num wide-only">{bytes(r.received)}</td>
-      <td class="r num wide-only">{bytes(r.sent)}</td>
+      <td class={`r num ${room("connections", order)}`}>{r.denied > 0 && <span class="pill bad" title="denied">{count(r.denied)}</span>}{r.would_deny > 0 && <span class="pill warn" title="the rules would deny">{count(r.would_deny)}</span>}<span class="after-pill">{count(r.connections)}</span></td>
+      <td class={`r num ${room("received", order)}`}>{bytes(r.received)}</td>
+      <td class={`r num ${room("sent", order)}`}>{bytes(r.sent)}</td>
       <td class="r num">{bytes(r.received + r.sent)}</td>
-      <td class="r wide-only"><When t={r.last} relative /></td>
+      <td class={`r ${room("last", order)}`}><When t={r.last} relative /></td>
       <td class="row-actions">
         {field !== "time" && <>
           <Button icon="plus" label={`Only ${show(value) || "none"}`} bare kind="quiet" onClick={(e) => { e.stopPropagation(); go(withFilter(p, is(field, value))); }} />
@@ -181,13 +185,13 @@ function Programs({ span, fresh }: { span: URLSearchParams; fresh: boolean }) {
       <Loaded data={data} rows={8}>{(list) => list.length === 0 ? <Empty title={fresh ? "No new program talked in this range." : "No program talked in this range."} /> : (
         <div class="scroll" tabIndex={0} role="region" aria-label="Table of programs">
           <table>
-            <thead><tr><th class="grow">Program</th><th class="wide-only">Package</th><th class="wide-only">SHA-256</th><th class="r">First</th><th class="r wide-only">Last</th><th class="r">Total</th></tr></thead>
+            <thead><tr><th class="grow">Program</th><th class="wide-only">Package</th><th class="roomy">SHA-256</th><th class="r roomy">First</th><th class="r wide-only">Last</th><th class="r">Total</th></tr></thead>
             <tbody>{list.map((x) => (
               <tr key={x.id} onClick={() => go(changed(p, { open: x.sha256 ? is("sha256", x.sha256) : is("exe", x.path) }))}>
                 <td class="grow"><button type="button" class="row-open"><Path path={x.path} view={x.view} /></button></td>
                 <td class="wide-only">{x.package ? <span class={x.package.startsWith("modified:") ? "pill bad" : "clip"}>{show(x.package)}</span> : <span class="empty-value">unknown</span>}</td>
-                <td class="wide-only mono dim">{x.sha256 ? x.sha256.slice(0, 12) : show(x.sha256_reason ?? "")}</td>
-                <td class="r"><When t={x.first} relative /></td>
+                <td class="roomy mono dim">{x.sha256 ? x.sha256.slice(0, 12) : show(x.sha256_reason ?? "")}</td>
+                <td class="r roomy"><When t={x.first} relative /></td>
                 <td class="r wide-only"><When t={x.last} relative /></td>
                 <td class="r num">{bytes(x.sent + x.received)}</td>
               </tr>

@@ -2,11 +2,11 @@
 
 import { type ComponentChildren } from "preact";
 import { useData } from "../lib/data";
-import { bytes, count, exact, fullTime, seconds, show } from "../lib/format";
+import { bytes, count, exact, fullTime, plural, seconds, show } from "../lib/format";
 import { spanOf, usePlace } from "../lib/route";
-import type { Health, Status } from "../lib/types";
+import type { Health, Kernel, Status } from "../lib/types";
 import { Card, Empty, Failure, Loaded, Text, When } from "../parts/bits";
-import { HealthSummary } from "../parts/healthsummary";
+import { Check, HealthSummary } from "../parts/healthsummary";
 import { Refusal } from "../lib/data";
 
 const Facts = ({ rows }: { rows: [string, ComponentChildren][] }) => (
@@ -22,6 +22,7 @@ export function HealthPage() {
         <Card title="At a glance"><HealthSummary h={h} /></Card>
         <Losses h={h} />
         {h.status && <Watching s={h.status} />}
+        {h.kernel && <KernelCard k={h.kernel} />}
         {h.status && <Deciding s={h.status} />}
         {h.status?.enforce && <Enforcing e={h.status.enforce} />}
         {h.status && <Resources s={h.status} />}
@@ -64,6 +65,25 @@ function Watching({ s }: { s: Status }) {
       <details><summary>Programs in the kernel</summary>
         <div class="scroll" tabIndex={0} role="region" aria-label="Programs in the kernel"><table><thead><tr><th class="grow">For</th><th>Program</th><th>Attached at</th></tr></thead><tbody>{(s.mechanisms ?? []).map((m, i) => <tr key={i}><td class="grow">{show(m.purpose)}</td><td class="mono">{show(m.program)}</td><td class="mono">{show(m.at)}</td></tr>)}</tbody></table></div>
       </details>
+    </Card>
+  );
+}
+
+/** What the kernel could do when the daemon started; what it lacks comes first. */
+function KernelCard({ k }: { k: Kernel }) {
+  const all = k.features ?? [];
+  const lacks = all.filter((f) => f.answer !== "yes");
+  return (
+    <Card title="Kernel">
+      <Facts rows={[
+        ["Release", `${show(k.kernel)}, ${show(k.machine)}`], ["Lockdown", show(k.lockdown)],
+        ["Control groups", `${k.cgroup2 ? show(k.cgroup2) : "no cgroup v2"}${k.hybrid ? ", version 1 beside it" : ""}`],
+        ...((k.why_not_better ?? []).length > 0 ? [["No better way", <>{k.why_not_better!.map((w) => <span class="line" key={w}>{show(w)}</span>)}</>] as [string, ComponentChildren]] : []),
+        ...(k.net_class ? [["Per group", show(k.net_class)] as [string, ComponentChildren]] : []),
+      ]} />
+      {lacks.length > 0 ? <ul class="checks lacks">{lacks.map((f) => <Check key={f.name} tone={f.answer === "no" ? "warn" : "bad"} name={show(f.name)}>{show(f.reason)}{f.consequence && `; ${show(f.consequence)}`}</Check>)}</ul>
+        : <p class="note">It can do all that snitch asks of it.</p>}
+      <details><summary>{plural(all.length - lacks.length, "feature")} found</summary><p class="note">{all.filter((f) => f.answer === "yes").map((f) => show(f.name)).join(", ")}</p></details>
     </Card>
   );
 }
@@ -128,7 +148,7 @@ function Runs({ r }: { r: NonNullable<Health["record"]> }) {
             return <tr key={x.id}><td><When t={x.started} /></td><td>{running ? "runs" : <When t={x.stopped} />}</td><td class="wide-only">{show(x.version)}</td><td class="wide-only">{show(x.tier)}</td><td>{running ? <span class="pill good">running</span> : x.clean ? <span class="dim">in order</span> : <span class="pill warn">ended early</span>}</td></tr>;
           })}</tbody></table>
       </div>
-      {gaps.length > 0 && <details><summary>{count(gaps.length)} gaps in this range</summary><ul class="versions">{gaps.slice(0, 50).map((g) => <li key={g.from}><When t={g.from} /> – <When t={g.to} /> <span class="dim">{seconds((new Date(g.to).getTime() - new Date(g.from).getTime()) / 1000)}{g.reboot ? ", reboot" : ""}{g.crash ? ", ended early" : ""}</span></li>)}</ul></details>}
+      {gaps.length > 0 && <details><summary>{plural(gaps.length, "gap")} in this range</summary><ul class="versions">{gaps.slice(0, 50).map((g) => <li key={g.from}><When t={g.from} /> – <When t={g.to} /> <span class="dim">{seconds((new Date(g.to).getTime() - new Date(g.from).getTime()) / 1000)}{g.reboot ? ", reboot" : ""}{g.crash ? ", ended early" : ""}</span></li>)}</ul></details>}
     </Card>
   );
 }

@@ -79,7 +79,7 @@ function RuleTable({ list, open }: { list: RuleEntry[]; open: string }) {
   return (
     <div class="scroll" tabIndex={0} role="region" aria-label="Table of rules">
       <table class="rules">
-        <thead><tr><th class="grow">Rule</th><th>Says</th><th class="r">Hits</th><th class="r wide-only">Decided</th><th class="r wide-only">Would deny</th><th class="r wide-only">Denied</th><th class="r wide-only">Last hit</th></tr></thead>
+        <thead><tr><th class="grow">Rule</th><th>Says</th><th class="r">Hits</th><th class="r roomy">Decided</th><th class="r wide-only">Would deny</th><th class="r wide-only">Denied</th><th class="r roomy">Last hit</th></tr></thead>
         <tbody>{list.map((e) => {
           const is_ = shown === e.id;
           return (
@@ -88,10 +88,10 @@ function RuleTable({ list, open }: { list: RuleEntry[]; open: string }) {
                 <td class="grow"><button type="button" class="row-open" aria-expanded={is_} onClick={(x) => { x.stopPropagation(); set(is_ ? "" : e.id); }}><span class="rule-id"><Text s={e.id} /></span>{e.reason && <span class="dim clip"><bdi>{show(e.reason)}</bdi></span>}</button></td>
                 <td><Verdict word={e.action || e.kind} />{e.kind === "confine" && <span class="tag">confine</span>}{e.mode === "audit" && <span class="tag">audit</span>}{e.kind === "gone" && <span class="tag">no more in use</span>}</td>
                 <td class="r num">{e.dead ? <span class="pill plain">never</span> : count(e.hits)}</td>
-                <td class="r num wide-only">{count(e.wins)}</td>
+                <td class="r num roomy">{count(e.wins)}</td>
                 <td class="r num wide-only">{e.would_deny > 0 ? <span class="pill warn">{count(e.would_deny)}</span> : "0"}</td>
                 <td class="r num wide-only">{e.denied > 0 ? <span class="pill bad">{count(e.denied)}</span> : "0"}</td>
-                <td class="r wide-only"><When t={e.last} relative /></td>
+                <td class="r roomy"><When t={e.last} relative /></td>
               </tr>
               {is_ && <tr class="detail"><td colSpan={7}>
                 {e.text !== "" && <><p class="note mono">{show(e.file)}:{e.line}</p><pre class="code" tabIndex={0}>{e.text.split("\n").map(show).join("\n")}</pre></>}

@@ -97,6 +97,9 @@ function stacked(times: number[], layers: Layer[]): uPlot.AlignedData {
   return [times, ...columns.reverse()];
 }
 
+/** beyond reports whether a label at this time would be cut by the right edge. */
+const beyond = (u: uPlot, time: number): boolean => u.valToPos(time, "x") > u.bbox.width / devicePixelRatio - 16;
+
 function options(width: number, height: number, layers: Layer[], bucket: number, metric: Metric, css: (v: string) => string, moved: (u: uPlot) => void,
   zoomed: (a: number, b: number) => void): uPlot.Options {
   const form = metric === "connections" ? count : bytes;
@@ -107,7 +110,7 @@ function options(width: number, height: number, layers: Layer[], bucket: number,
     cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false } },
     scales: { x: { time: true, range: (_, min, max) => [min, max + bucket] }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.06 : 1] } },
     axes: [
-      { ...axis, space: 72, size: 28, gap: 6, grid: { show: false }, values: (_, splits) => splits.map((s, i) => axisTime(s * 1000, i > 0 ? s - splits[i - 1]! : (splits[1] ?? s + bucket) - s)) },
+      { ...axis, space: 72, size: 28, gap: 6, grid: { show: false }, values: (u, splits) => splits.map((s, i) => (beyond(u, s) ? "" : axisTime(s * 1000, i > 0 ? s - splits[i - 1]! : (splits[1] ?? s + bucket) - s))) },
       { ...axis, size: 68, gap: 6, space: 36, values: (_, splits) => splits.map(form), ...(metric === "connections" ? { incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6] } : {}) },
     ],
     series: [{}, ...layers.map((l) => ({ fill: css(l.colour), stroke: css(l.colour), width: 0, paths: bars, points: { show: false } })).reverse()],

@@ -53,7 +53,7 @@ export function ConnTable({ rows, caption }: { rows: Conn[]; caption: string }) 
     <div class="scroll" tabIndex={0} role="region" aria-label={caption}>
       <table class="conns">
         <caption class="sr">{caption}</caption>
-        <thead><tr><th>Time</th><th>Program</th><th class="wide-only">User</th><th>Peer</th><th class="r">Received</th><th class="r">Sent</th><th class="wide-only">State</th></tr></thead>
+        <thead><tr><th>Time</th><th>Program</th><th class="roomy">User</th><th>Peer</th><th class="r">Received</th><th class="r">Sent</th><th>State</th></tr></thead>
         <tbody>
           {rows.map((c) => {
             const id = `${c.time}/${c.pid}/${c.raddr}/${c.rport}/${c.lport}/${c.proto}`;
@@ -63,11 +63,11 @@ export function ConnTable({ rows, caption }: { rows: Conn[]; caption: string }) 
                 <tr class={is ? "open" : ""} onClick={() => set(is ? "" : id)}>
                   <td><button type="button" class="row-open" aria-expanded={is} onClick={(e) => { e.stopPropagation(); set(is ? "" : id); }}><When t={c.time} /></button></td>
                   <td class="grow"><Path path={c.exe || c.name} view={c.exe_view} /></td>
-                  <td class="wide-only"><Text s={c.user || String(c.uid)} /></td>
+                  <td class="roomy"><Text s={c.user || String(c.uid)} /></td>
                   <td class="grow"><Peer c={c} /></td>
                   <td class="r num">{bytes(c.received)}</td>
                   <td class="r num">{bytes(c.sent)}</td>
-                  <td class="wide-only"><VerdictOf c={c} /></td>
+                  <td class="state"><VerdictOf c={c} /></td>
                 </tr>
                 {is && <tr class="detail"><td colSpan={7}><ConnDetail c={c} /></td></tr>}
               </Fragment>

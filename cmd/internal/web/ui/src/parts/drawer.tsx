@@ -63,7 +63,8 @@ function Sum({ query }: { query: URLSearchParams }) {
 
 function Others({ field, query }: { field: string; query: URLSearchParams }) {
   const p = usePlace();
-  const g = useData<Groups>(`/api/groups?${query}&by=${field}&limit=6`);
+  // A name is worth what its source is worth.
+  const g = useData<Groups>(`/api/groups?${query}&by=${field}${field === "domain" ? "&by=domain_source" : ""}&limit=6`);
   const rows = g.value?.rows ?? [];
   if (g.value && (rows.length === 0 || (rows.length === 1 && rows[0]!.keys?.[0] === ""))) return null;
   return (

@@ -12,7 +12,8 @@ export function Check({ tone, name, children }: { tone: Tone; name: string; chil
   return <li class={`check ${tone}`}><i aria-hidden="true" /><span class="sr">{words[tone]}: </span><span class="check-name">{name}</span><span class="check-text">{children}</span></li>;
 }
 
-export const lossesOf = (h: Health): number => Object.values(h.status?.losses ?? {}).reduce((s, l) => s + l.count, 0);
+/** lossesOf counts what the record lacks; what a live page was too slow for, it has. */
+export const lossesOf = (h: Health): number => Object.entries(h.status?.losses ?? {}).reduce((s, [cause, l]) => (cause === "live" ? s : s + l.count), 0);
 
 export function HealthSummary({ h }: { h: Health }) {
   const s = h.status;

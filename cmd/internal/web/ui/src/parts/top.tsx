@@ -1,6 +1,6 @@
 // The rows that moved most, with bars.
 
-import { bytes, count, percent } from "../lib/format";
+import { bytes, count, percent, show } from "../lib/format";
 import type { Row } from "../lib/types";
 import { Country, Path, Text } from "./bits";
 import type { Metric } from "./chart";
@@ -46,9 +46,9 @@ export function TopList({ rows, field, metric, total, href, empty }: { rows: Row
         const v = r.keys?.[0] ?? "";
         const n = amount(r, metric);
         return (
-          <li key={v}>
+          <li key={(r.keys ?? []).join("\n")}>
             <a href={href(v)}>
-              <span class="top-name"><Key field={field} value={v} detail={r.details?.[0]} /></span>
+              <span class="top-name"><Key field={field} value={v} detail={r.details?.[0]} />{r.keys?.[1] ? <span class="tag">{show(r.keys[1])}</span> : null}</span>
               {(r.denied > 0 || r.would_deny > 0) && <span class="pill bad" title={r.denied > 0 ? "denied connections" : "connections that the rules would deny"}>{count(r.denied || r.would_deny)}</span>}
               <span class="num">{form(n)}</span>
               <span class="num share">{percent(n, total)}</span>
