@@ -25,7 +25,7 @@ func (d *daemon) status(context.Context) (control.Status, error) {
 		Events:      control.Events{Execs: m.Execs, Forks: m.Forks, Exits: m.Exits, Payloads: m.Payloads, Flows: m.Flows},
 		Losses:      map[string]control.Loss{},
 		Connections: control.Connections{Total: m.Connections, Open: m.Open, Ignored: d.filter.Ignored().Connections, Sent: m.Sent, Received: m.Received},
-		Processes:   m.Processes, Live: d.hub.Live(), Outputs: d.outputsStatus(),
+		Processes:   m.Processes, Live: d.hub.Live(), Outputs: d.outputsStatus(), Reputation: d.reputationStatus(),
 	}
 	for cause, l := range m.Losses {
 		s.Losses[cause.String()] = control.Loss{Count: l.Count, Sent: l.Sent, Received: l.Received}

@@ -12,6 +12,7 @@ import (
 	"snitch/monitor/export"
 	"snitch/monitor/notify"
 	"snitch/policy/rego/custom"
+	"snitch/policy/reputation"
 )
 
 // Words with which this binary starts itself. They are no commands of a
@@ -33,7 +34,7 @@ func runHidden(args []string, stderr io.Writer) (code int, done bool) {
 		err = broker.Serve(args[1:], []string{wordHelper})
 	case wordHelper:
 		err = broker.RunHelper(context.Background(), args[1:], map[broker.Kind]broker.Work{
-			broker.ReverseDNS: dns.ReverseHelper, broker.Notify: notify.Helper, broker.CustomRules: custom.Work, broker.Syslog: export.SyslogHelper})
+			broker.ReverseDNS: dns.ReverseHelper, broker.Notify: notify.Helper, broker.CustomRules: custom.Work, broker.Syslog: export.SyslogHelper, broker.Reputation: reputation.Helper})
 	case wordFetch:
 		return runFetch(args[1:], os.Stdout, stderr), true
 	default:

@@ -88,7 +88,9 @@ func TestRecords(t *testing.T) {
 	})
 	writeFile(t, config, "version: 1\ntier: wrong\n")
 	d.signal(t, syscall.SIGHUP)
-	eventually(t, "the fault is in the log of errors", func() bool { return strings.Contains(logs("errors.jsonl"), `"level":"ERROR","msg":"the configuration does not load`) })
+	eventually(t, "the fault is in the log of errors", func() bool {
+		return strings.Contains(logs("errors.jsonl"), `"level":"ERROR","msg":"the configuration does not load`)
+	})
 	eventually(t, "the outputs are well", func() bool {
 		for _, o := range d.status(t).Outputs {
 			if o.Written == 0 && o.Name != "connections" || o.Lost != 0 || o.Error != "" {

@@ -147,6 +147,9 @@ func formatStatus(st control.Status) string {
 	if n := st.Connections.Ignored; n > 0 {
 		ignored = fmt.Sprintf(" (%d ignored)", n)
 	}
+	if r := st.Reputation; r != nil {
+		line("virustotal", "%d known, %d waiting, %d asked, %d failed, %d uploaded%s", r.Known, r.Waiting, r.Asked, r.Failed, r.Uploaded, text.Clean(prefixed(": ", r.Error)))
+	}
 	for _, o := range st.Outputs {
 		state := fmt.Sprintf("%d written, %d lost", o.Written, o.Lost)
 		if o.Error != "" {

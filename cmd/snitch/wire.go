@@ -32,41 +32,43 @@ import (
 	"snitch/monitor/process"
 	"snitch/monitor/store"
 	"snitch/policy"
+	"snitch/policy/reputation"
 )
 
 // daemon is the rooms, joined. Its fields are set by assemble and not changed.
 type daemon struct {
-	cfg      config.Config
-	flag     event.Mode // --mode; invalid when it was not given
-	state    *stateDir
-	log      *slog.Logger
-	started  time.Time
-	users    *users
-	losses   *monitor.Losses
-	broker   *broker.Client
-	reverse  *reverser // nil: off
-	kernel   *bpf.Kernel
-	features features.Report // when it started
-	hasher   *digest.Hasher
-	owner    *owner.Owners
-	table    *process.Table
-	names    *dns.Names
-	notifier *notify.Notifier // nil: off
-	store    *store.Store
-	places   *geoip.DB
-	engine   *policy.Engine
-	causes   *causes
-	manager  *policy.Manager
-	enforce  *enforce.Controller
-	denier   *denier
-	subjects *subjects
-	filter   *export.Filter
-	exporter *export.Exporter
-	errors   *errorLog
-	hub      *control.Hub
-	listener net.Listener
-	monitor  *monitor.Monitor
-	closers  []func() error // in the order of opening
+	cfg        config.Config
+	flag       event.Mode // --mode; invalid when it was not given
+	state      *stateDir
+	log        *slog.Logger
+	started    time.Time
+	users      *users
+	losses     *monitor.Losses
+	broker     *broker.Client
+	reverse    *reverser // nil: off
+	kernel     *bpf.Kernel
+	features   features.Report // when it started
+	hasher     *digest.Hasher
+	owner      *owner.Owners
+	table      *process.Table
+	names      *dns.Names
+	notifier   *notify.Notifier // nil: off
+	store      *store.Store
+	places     *geoip.DB
+	engine     *policy.Engine
+	causes     *causes
+	manager    *policy.Manager
+	enforce    *enforce.Controller
+	denier     *denier
+	subjects   *subjects
+	filter     *export.Filter
+	exporter   *export.Exporter
+	errors     *errorLog
+	reputation *reputation.Service // nil: off
+	hub        *control.Hub
+	listener   net.Listener
+	monitor    *monitor.Monitor
+	closers    []func() error // in the order of opening
 
 	pulse     pulse
 	infers    bool          // the backend does not tell of single attempts
@@ -87,7 +89,7 @@ func assemble(ctx context.Context, cfg config.Config, flag event.Mode, state *st
 			d = nil
 		}
 	}()
-	for _, open := range []func(context.Context) error{d.openBroker, d.openExport, d.openNotifier, d.openKernel, d.seal, d.openStore, d.openPlaces, d.openEngine, d.openEnforce, d.openPolicy, d.openFacts, d.openControl, d.endEnforce} {
+	for _, open := range []func(context.Context) error{d.openBroker, d.openExport, d.openReputation, d.openNotifier, d.openKernel, d.seal, d.openStore, d.openPlaces, d.openEngine, d.openEnforce, d.openPolicy, d.openFacts, d.openControl, d.endEnforce} {
 		if err := open(ctx); err != nil {
 			return d, err
 		}
@@ -207,6 +209,7 @@ func (d *daemon) publish(b monitor.Batch) {
 	d.infer(b.Connections)
 	out := d.engine.Batch(context.Background(), b.Connections)
 	d.causes.keep(out.Causes)
+	d.look(b.Connections)
 	rows, late, execs := d.filter.Connections(b.Connections), d.filter.Late(out.Late), d.filter.Execs(b.Execs)
 	d.exporter.Publish(b.Time, rows, late, execs)
 	rows = append(rows, late...)
@@ -231,6 +234,9 @@ func (d *daemon) run(ctx context.Context, ready func()) error {
 	g.Go(func() error { return d.refreshPlaces(rest) })
 	g.Go(func() error { return d.store.Run(rest) })
 	g.Go(func() error { return d.exporter.Run(rest) })
+	if d.reputation != nil {
+		g.Go(func() error { return d.reputation.Run(rest) })
+	}
 	g.Go(func() error { return d.manager.Run(rest) })
 	if d.notifier != nil {
 		g.Go(func() error { return d.notifier.Run(rest) })

@@ -29,6 +29,7 @@ type Config struct {
 	Enforce       Enforce
 	Log           Log
 	Records       Records
+	VirusTotal    VirusTotal
 }
 
 // DefaultRules is the directory of rules of the system's daemon.
@@ -118,8 +119,9 @@ func Default() Config {
 		Hash:        Hash{MaxSize: 2 << 30, Deadline: 5 * time.Second, Entries: 16384},
 		Tier:        "auto", LogLevel: "info",
 		Rules: Rules{Dir: DefaultRules}, Notify: Notify{Desktop: true},
-		Enforce: Enforce{Mode: "audit", Fail: "auto", Backend: "auto", Hold: Hold{Deadline: 2 * time.Second, Then: "allow", Programs: "auto"}, ProtectSSH: true},
-		Log:     Log{Addresses: true, Ports: true, Commands: true},
-		Records: Records{Connections: off, Programs: true, Errors: true, Size: 100_000_000, Keep: 5, Journal: off, Syslog: Syslog{Send: "alerts", Facility: "daemon"}},
+		Enforce:    Enforce{Mode: "audit", Fail: "auto", Backend: "auto", Hold: Hold{Deadline: 2 * time.Second, Then: "allow", Programs: "auto"}, ProtectSSH: true},
+		Log:        Log{Addresses: true, Ports: true, Commands: true},
+		Records:    Records{Connections: off, Programs: true, Errors: true, Size: 100_000_000, Keep: 5, Journal: off, Syslog: Syslog{Send: "alerts", Facility: "daemon"}},
+		VirusTotal: VirusTotal{MaxUpload: 32_000_000, Interval: 15 * time.Second, URL: "https://www.virustotal.com"},
 	}
 }

@@ -16,9 +16,10 @@ func TestParse(t *testing.T) {
 		Retention: Retention{Age: 90 * 24 * time.Hour, Size: 0}, FlowEntries: 1024, EveryExec: true, ReverseDNS: true,
 		Hash: Hash{MaxSize: 512 << 20, Deadline: time.Second, Entries: 100}, Cgroup: "/sys/fs/cgroup/x", Tier: "counters", LogLevel: "debug",
 		Rules: Rules{Dir: "/srv/rules", Test: true, Off: "a.b, c-1"}, Notify: Notify{Quiet: "22:00-07:00"},
-		Enforce: Enforce{Mode: "enforce", Fail: "closed", Backend: "nft", Hold: Hold{Deadline: 500 * time.Millisecond, Then: "deny", Programs: "/mnt,/srv"}},
-		Log:     Log{Ports: true, Ignore: Ignore{Ports: "443, 53", Domains: "example.org", Networks: "10.0.0.0/8, 192.0.2.1/32"}},
-		Records: Records{Dir: "/l", Connections: "csv", Size: 1e6, Keep: 1, Journal: "alerts", Syslog: Syslog{To: "tls://h:6514", Send: "connections", Facility: "local0", CA: "/c", Certificate: "/d", Key: "credential:k"}}}
+		Enforce:    Enforce{Mode: "enforce", Fail: "closed", Backend: "nft", Hold: Hold{Deadline: 500 * time.Millisecond, Then: "deny", Programs: "/mnt,/srv"}},
+		Log:        Log{Ports: true, Ignore: Ignore{Ports: "443, 53", Domains: "example.org", Networks: "10.0.0.0/8, 192.0.2.1/32"}},
+		Records:    Records{Dir: "/l", Connections: "csv", Size: 1e6, Keep: 1, Journal: "alerts", Syslog: Syslog{To: "tls://h:6514", Send: "connections", Facility: "local0", CA: "/c", Certificate: "/d", Key: "credential:k"}},
+		VirusTotal: VirusTotal{Key: "/k", Upload: true, MaxUpload: 1e6, Interval: time.Minute, URL: "https://p:8443", CA: "/c"}}
 	for name, c := range map[string]struct {
 		in   string
 		want Config
@@ -42,6 +43,7 @@ tier: counters
 log_level: debug
 records:
   {dir: /l, connections: csv, programs: false, errors: false, size: 1MB, keep: 1, journal: alerts, syslog: {to: "tls://h", send: connections, facility: local0, ca: /c, certificate: /d, key: "credential:k"}}
+virustotal: {key: /k, upload: true, max_upload: 1MB, interval: 1m, url: "https://p:8443/", ca: /c}
 log:
   addresses: false
   commands: false

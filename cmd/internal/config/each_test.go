@@ -54,6 +54,12 @@ var cases = map[string]struct{ good, bad []string }{
 	"records.syslog.ca":          {[]string{"/x"}, []string{"x"}},
 	"records.syslog.certificate": {[]string{"/x"}, []string{"x"}},
 	"records.syslog.key":         {[]string{"/x", "credential:k"}, []string{"x", "'credential:'", "credential:../x", "credential:.x"}},
+	"virustotal.key":             {[]string{"/k", "credential:vt"}, []string{"k", "credential:a/b"}},
+	"virustotal.upload":          {[]string{"true", "false"}, []string{"yes"}},
+	"virustotal.max_upload":      {[]string{"1MB", "650MB"}, []string{"999kB", "651MB"}},
+	"virustotal.interval":        {[]string{"1s", "1d"}, []string{"999ms", "25h"}},
+	"virustotal.url":             {[]string{"https://h", "http://127.0.0.1:1"}, []string{"h", "http://h", "https://h/x"}},
+	"virustotal.ca":              {[]string{"/c"}, []string{"c"}},
 	"log_level":                  {LogLevels(), []string{"trace", "INFO"}},
 }
 

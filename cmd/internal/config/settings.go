@@ -29,7 +29,7 @@ func reloads(s setting) setting {
 // which the daemon was built to work; a value outside is a fault, not a wish.
 // Who adds one adds a line here, a field to Config and, if it has one, the
 // default to Default: reading, writing, checking and documentation follow.
-var settings = slices.Concat(recordSettings, logSettings, outputSettings, ruleSettings, []setting{
+var settings = slices.Concat(recordSettings, logSettings, outputSettings, virusTotalSettings, ruleSettings, []setting{
 	reloads(choice("log_level", LogLevels(), "of the daemon's own messages", func(c *Config) *string { return &c.LogLevel })),
 })
 
@@ -77,6 +77,7 @@ var sections = map[string]string{
 	"log.ignore":     "connections that are not recorded; rules judge them all the same, and alerts stay",
 	"records":        "outputs beside the database; see records.md",
 	"records.syslog": "sent by a process without privileges",
+	"virustotal":     "asks what is known of programs by their SHA-256; see virustotal.md",
 	"enforce.hold":   "connections and programs that wait",
 }
 

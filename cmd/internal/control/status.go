@@ -24,6 +24,7 @@ type Status struct {
 	Memory      Memory          `json:"memory"`
 	Live        Live            `json:"live"`
 	Outputs     []Output        `json:"outputs"`
+	Reputation  *Reputation     `json:"reputation,omitempty"` // absent: VirusTotal is not asked
 	Broker      Broker          `json:"broker"`
 	Policy      Policy          `json:"policy"`
 	Desktops    Desktops        `json:"desktops"`
@@ -72,6 +73,17 @@ type Output struct {
 	Lost    uint64 `json:"lost"` // it did not take; the database has them
 	Waiting int    `json:"waiting"`
 	Error   string `json:"error"` // of the last write, "" when it went well
+}
+
+// Reputation is what asking VirusTotal has come to.
+type Reputation struct {
+	Known    int    `json:"known"` // files with an answer
+	Waiting  int    `json:"waiting"`
+	Asked    uint64 `json:"asked"`
+	Uploaded uint64 `json:"uploaded"`
+	Dropped  uint64 `json:"dropped"` // no room to wait; asked when they are seen again
+	Failed   uint64 `json:"failed"`
+	Error    string `json:"error"` // of the last question, "" when it was answered
 }
 
 // Digests is how hashing does.

@@ -72,11 +72,11 @@ var mayImport = map[string][]string{
 	"enforce/evasion": {},
 	"rules":           {},
 	// The commands' own rooms never touch the kernel: no bpf, no enforce.
-	// The configuration checks places of syslog with what reads them.
-	"cmd/internal/config": {"monitor/event", "monitor/export", "cmd/internal/text"},
-	"cmd/internal/...": {"monitor/event", "monitor/store", "monitor/store/query", "policy", "policy/...", "cmd/internal/..."},
-	"cmd/snitch":       {"..."}, // the only wiring
-	"tools/...":        {"..."},
+	// The configuration checks places of syslog and of VirusTotal with what reads them.
+	"cmd/internal/config": {"monitor/event", "monitor/export", "policy/reputation", "cmd/internal/text"},
+	"cmd/internal/...":    {"monitor/event", "monitor/store", "monitor/store/query", "policy", "policy/...", "cmd/internal/..."},
+	"cmd/snitch":          {"..."}, // the only wiring
+	"tools/...":           {"..."},
 }
 
 // TestImports holds every non-test file of the module against the table.

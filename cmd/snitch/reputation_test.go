@@ -1,0 +1,73 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"snitch/bpf/bpftest"
+)
+
+// TestReputation: a program that VirusTotal calls malicious is an alert; who asks
+// is a helper without privileges, with the key of a file that only root may read.
+func TestReputation(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short: runs the daemon for long")
+	}
+	group, err := bpftest.OpenCgroup()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer group.Close()
+	var wrong atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("x-apikey") != "secret0" || !strings.HasPrefix(r.URL.Path, "/api/v3/files/") || r.Method != http.MethodGet {
+			wrong.Add(1)
+		}
+		_, _ = w.Write([]byte(`{"data":{"attributes":{"last_analysis_stats":{"malicious":3,"suspicious":0,"harmless":1,"undetected":66}}}}`))
+	}))
+	defer server.Close()
+	dir := t.TempDir()
+	config, key := filepath.Join(dir, "config.yaml"), filepath.Join(dir, "key")
+	writeFile(t, key, "secret0\n")
+	writeFile(t, config, "version: 1\nvirustotal: {key: "+key+", interval: 1s, url: \""+server.URL+"\"}\n")
+	if err := os.Chmod(key, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, err := snitchCommand("run", "--state", filepath.Join(dir, "s"), "--config", config).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "others than root may read it (mode 0644)") {
+		t.Errorf("a key that all may read was taken: %v\n%s", err, out)
+	}
+	if err := os.Chmod(key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := startDaemon(t, nil, "--config", config, "--cgroup", group.Dir(), "--interval", "1h")
+	talkIn(t, group, "/proc/self/exe", "1111", "22")
+	var alerts string
+	eventually(t, "an alert is raised", func() bool {
+		if err := d.client.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b, err := snitchCommand("alerts", "--state", d.state, "--json").Output()
+		alerts = lineWith(string(b), `"rule":"virustotal"`)
+		return err == nil && alerts != ""
+	})
+	if !strings.Contains(alerts, `"reason":"malicious: 3 of 70 engines of VirusTotal call it malicious, 0 suspicious"`) || !strings.Contains(alerts, `"sha256":"`) {
+		t.Error(alerts)
+	}
+	st := d.status(t)
+	if !slices.Contains(st.Broker.Helpers, "reputation") || st.Reputation == nil || st.Reputation.Known == 0 || st.Reputation.Error != "" || wrong.Load() != 0 {
+		t.Errorf("%+v %+v, %d wrong questions", st.Broker, st.Reputation, wrong.Load())
+	}
+	if info, err := os.Stat(filepath.Join(d.state, verdictsFile)); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v %v", info, err)
+	}
+	d.signal(t, syscall.SIGTERM)
+	d.end(t)
+}
