@@ -25,7 +25,7 @@ import (
 
 // AlertsOptions are the flags of `snitch alerts` and its commands.
 type AlertsOptions struct {
-	State string
+	recordOptions
 	Since string
 	Only  string // state of alerts
 	JSON  bool
@@ -66,7 +66,7 @@ rules wanted you to know.`,
 }
 
 func listFlags(cmd *cobra.Command, opts *AlertsOptions) {
-	dirFlag(cmd, &opts.State, "state", config.DefaultState, "state directory of the daemon")
+	opts.flags(cmd)
 	cmd.Flags().StringVar(&opts.Since, "since", "", "only what happened since: 10m, 7d, 2026-07-01, \"2026-07-01 08:00\"")
 	complete(cmd, "since", cobra.FixedCompletions([]string{"1h", "1d", "7d"}, cobra.ShellCompDirectiveNoFileComp))
 	choiceFlag(cmd, &opts.Only, "only", event.AlertNew.String(), "which alerts",
@@ -91,8 +91,8 @@ func runAlerts(ctx context.Context, io stdio, opts AlertsOptions) error {
 		}
 	}
 	q.State, _ = event.ParseAlertState(opts.Only) // "all" is every state
-	_ = control.NewClient(opts.State).Flush(ctx)  // without a daemon the database is all there is
-	db, err := query.Open(ctx, filepath.Join(opts.State, schema.FileName), nil)
+	opts.flush(ctx)
+	db, err := query.Open(ctx, opts.file(), nil)
 	if err != nil {
 		return databaseError(err)
 	}

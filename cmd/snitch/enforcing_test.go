@@ -100,11 +100,11 @@ func records(t *testing.T, d *daemonProcess, port int) (rows []event.Record) {
 
 func recorded(t *testing.T, state string, port int) (rows []event.Record) {
 	t.Helper()
-	q, err := (&LogOptions{State: state}).question(time.Now(), []string{fmt.Sprintf("rport=%d", port)})
+	q, err := (&LogOptions{recordOptions: recordOptions{State: state}}).question(time.Now(), []string{fmt.Sprintf("rport=%d", port)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = stored(context.Background(), state, q, func(r *event.Record) error { rows = append(rows, *r); return nil })
+	err = stored(context.Background(), filepath.Join(state, schema.FileName), q, func(r *event.Record) error { rows = append(rows, *r); return nil })
 	if err != nil {
 		t.Fatal(err)
 	}

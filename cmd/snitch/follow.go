@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"time"
 
 	"snitch/cmd/internal/control"
 	"snitch/monitor/event"
 	"snitch/monitor/store/query"
+	"snitch/monitor/store/schema"
 )
 
 // reconnectEvery is the pause between two attempts to find the daemon.
@@ -89,7 +91,7 @@ func (f *follower) session(ctx context.Context, feed *control.Feed) error {
 // past prints what the database has and was not printed. From then on only
 // what is newer is asked for: after the daemon was away, that is the gap.
 func (f *follower) past(ctx context.Context) error {
-	err := stored(ctx, f.state, f.query, func(r *event.Record) error {
+	err := stored(ctx, filepath.Join(f.state, schema.FileName), f.query, func(r *event.Record) error {
 		if f.seen.show(r, false, time.Now()) {
 			return f.printer.print(r)
 		}

@@ -4,19 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"snitch/cmd/internal/config"
-	"snitch/cmd/internal/control"
 	"snitch/cmd/internal/text"
 	"snitch/monitor/event"
 	"snitch/monitor/store/query"
-	"snitch/monitor/store/schema"
 )
 
 // followTail is how many stored connections --follow begins with, when neither
@@ -28,11 +24,12 @@ const maxLimit = 1_000_000
 
 // LogOptions are the flags of `snitch log`.
 type LogOptions struct {
-	State string
+	recordOptions
 	rangeOptions
-	Follow bool
-	JSON   bool
-	Limit  int
+	Columns []string
+	Follow  bool
+	JSON    bool
+	Limit   int
 }
 
 func newLog(io stdio) *cobra.Command {
@@ -44,6 +41,8 @@ func newLog(io stdio) *cobra.Command {
 		Example: `  snitch log --since 1h
   snitch log --since "2026-07-01 08:00" --until 2026-07-02 proto=udp
   snitch log --json exe=/usr/bin/curl | jq -r .domain
+  snitch log --columns time,exe,sha256,domain,raddr --since 1d
+  snitch log --database old.db | less
   snitch log --follow`,
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: completeFilter,
@@ -51,8 +50,9 @@ func newLog(io stdio) *cobra.Command {
 			return runLog(cmd.Context(), io, opts, args)
 		},
 	}
-	dirFlag(cmd, &opts.State, "state", config.DefaultState, "state directory of the daemon")
-	opts.flags(cmd, "was active", "began")
+	opts.recordOptions.flags(cmd)
+	opts.rangeOptions.flags(cmd, "was active", "began")
+	columnsFlag(cmd, &opts.Columns, "`FIELD[,FIELD…]` to show, as --json and 'snitch export' name them, instead of the usual ones")
 	cmd.Flags().BoolVarP(&opts.Follow, "follow", "f", false, "go on with what happens now")
 	cmd.Flags().IntVarP(&opts.Limit, "limit", "n", 0, "at most so many, the newest; 0 is all")
 	jsonFlag(cmd, &opts.JSON, "print one JSON object a line")
@@ -113,6 +113,12 @@ func (o *LogOptions) question(now time.Time, args []string) (query.Query, error)
 	if o.Follow && o.Until != "" {
 		return q, usageError(errors.New("--follow has no end, --until is one"), "leave one of them away")
 	}
+	if o.Follow && o.Database != "" {
+		return q, usageError(errors.New("--follow asks the daemon, --database is a file"), "leave one of them away")
+	}
+	if o.JSON && len(o.Columns) > 0 {
+		return q, usageError(errors.New("--json has every field, --columns chooses some"), "leave one of them away")
+	}
 	q.Limit = o.Limit
 	if o.Follow && o.Since == "" && o.Limit == 0 {
 		q.Limit = followTail
@@ -135,40 +141,51 @@ func runLog(ctx context.Context, io stdio, opts LogOptions, args []string) error
 	}
 	p := &logPrinter{io: io, filters: q.Filters}
 	if !opts.JSON {
-		form := fullTime
-		if opts.Follow {
-			form = shortTime
+		if p.rows, err = opts.rows(io); err != nil {
+			return err
 		}
-		p.table = newTable(io.out, form)
 	}
 	if opts.Follow {
 		f := follower{printer: p, io: io, state: opts.State, query: q, seen: newSeen(!opts.JSON)}
 		return f.run(ctx)
 	}
-	// What the daemon has not written yet belongs to the answer. Without a
-	// daemon, or the right to ask it, the database is all there is.
-	_ = control.NewClient(opts.State).Flush(ctx)
-	return stored(ctx, opts.State, q, p.print)
+	opts.flush(ctx)
+	return stored(ctx, opts.file(), q, p.print)
+}
+
+// rows prints connections for people, a line each.
+type rows interface{ row(r *event.Record) error }
+
+func (o *LogOptions) rows(io stdio) (rows, error) {
+	form := fullTime
+	if o.Follow {
+		form = shortTime
+	}
+	if len(o.Columns) == 0 {
+		return newTable(io.out, form), nil
+	}
+	picked, err := pickColumns(o.Columns)
+	return &lines{out: io.out, form: form, columns: picked}, err
 }
 
 // logPrinter prints records in the form that was asked for.
 type logPrinter struct {
 	io      stdio
-	table   *table // nil: JSON
+	rows    rows // nil: JSON
 	filters query.Filters
 }
 
 func (p *logPrinter) print(r *event.Record) error {
-	if p.table != nil {
-		return p.table.row(r)
+	if p.rows != nil {
+		return p.rows.row(r)
 	}
 	return printJSON(p.io.out, r)
 }
 
-// stored calls f with what the database has, oldest first.
-func stored(ctx context.Context, dir string, q query.Query, f func(*event.Record) error) error {
+// stored calls f with what the database at path has, oldest first.
+func stored(ctx context.Context, path string, q query.Query, f func(*event.Record) error) error {
 	var names users
-	db, err := query.Open(ctx, filepath.Join(dir, schema.FileName), names.name)
+	db, err := query.Open(ctx, path, names.name)
 	if err != nil {
 		return databaseError(err)
 	}

@@ -153,14 +153,14 @@ func waitLog(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: waitlog DIR FILTER…")
 	}
 	dir := ts.MkAbs(args[0])
-	opts := LogOptions{State: dir, Limit: 1}
+	opts := LogOptions{recordOptions: recordOptions{State: dir}, Limit: 1}
 	q, err := opts.question(time.Now(), args[1:])
 	ts.Check(err)
 	client := control.NewClient(dir)
 	for range 200 {
 		found := false
 		ts.Check(client.Flush(context.Background()))
-		ts.Check(stored(context.Background(), dir, q, func(*event.Record) error { found = true; return nil }))
+		ts.Check(stored(context.Background(), filepath.Join(dir, schema.FileName), q, func(*event.Record) error { found = true; return nil }))
 		if found {
 			return
 		}
@@ -176,14 +176,14 @@ func waitCount(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: waitcount DIR N FILTER…")
 	}
 	dir := ts.MkAbs(args[0])
-	q, err := (&LogOptions{State: dir}).question(time.Now(), args[2:])
+	q, err := (&LogOptions{recordOptions: recordOptions{State: dir}}).question(time.Now(), args[2:])
 	ts.Check(err)
 	client := control.NewClient(dir)
 	var found []string
 	for range 200 {
 		found = nil
 		ts.Check(client.Flush(context.Background()))
-		ts.Check(stored(context.Background(), dir, q, func(r *event.Record) error {
+		ts.Check(stored(context.Background(), filepath.Join(dir, schema.FileName), q, func(r *event.Record) error {
 			found = append(found, fmt.Sprintf("%s %s%s, %s by %q, provisional %t, new: %q", r.Direction, r.ExeView, r.Exe, r.Would, r.Rule, r.Provisional, r.Novelty))
 			return nil
 		}))

@@ -3,18 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"snitch/cmd/internal/config"
-	"snitch/cmd/internal/control"
 	"snitch/cmd/internal/sheet"
 	"snitch/cmd/internal/text"
 	"snitch/monitor/store/query"
-	"snitch/monitor/store/schema"
 )
 
 // Forms of output of `snitch query`.
@@ -26,7 +22,7 @@ const (
 
 // QueryOptions are the flags of `snitch query`.
 type QueryOptions struct {
-	State string
+	recordOptions
 	rangeOptions
 	By      string
 	Order   string
@@ -51,8 +47,8 @@ func newQuery(io stdio) *cobra.Command {
 		ValidArgsFunction: completeFilter,
 		RunE:              func(cmd *cobra.Command, args []string) error { return runQuery(cmd.Context(), io, opts, args) },
 	}
-	dirFlag(cmd, &opts.State, "state", config.DefaultState, "state directory of the daemon")
-	opts.flags(cmd, "moved or was active", "began")
+	opts.recordOptions.flags(cmd)
+	opts.rangeOptions.flags(cmd, "moved or was active", "began")
 	cmd.Flags().StringVar(&opts.By, "by", "exe", "`FIELD[,FIELD]` to group by; also time")
 	choiceFlag(cmd, &opts.Order, "order", query.OrderTotal.String(), "what to sort by, largest first", query.GroupOrders()...)
 	cmd.Flags().BoolVarP(&opts.Reverse, "reverse", "r", false, "sort the other way round")
@@ -131,9 +127,9 @@ func runQuery(ctx context.Context, io stdio, opts QueryOptions, args []string) e
 	if err != nil {
 		return err
 	}
-	_ = control.NewClient(opts.State).Flush(ctx) // without a daemon the database is all there is
+	opts.flush(ctx)
 	var names users
-	db, err := query.Open(ctx, filepath.Join(opts.State, schema.FileName), names.name)
+	db, err := query.Open(ctx, opts.file(), names.name)
 	if err != nil {
 		return databaseError(err)
 	}

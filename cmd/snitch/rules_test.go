@@ -18,6 +18,7 @@ import (
 	"snitch/bpf/bpftest"
 	"snitch/cmd/internal/control"
 	"snitch/monitor/event"
+	"snitch/monitor/store/schema"
 )
 
 // swapRules puts version n of a set of two files in place, whole.
@@ -104,9 +105,9 @@ func TestRulesUnderLoad(t *testing.T) {
 // eachRow calls f for every row of the record.
 func eachRow(t *testing.T, state string, f func(*event.Record)) {
 	t.Helper()
-	q, err := (&LogOptions{State: state}).question(time.Now(), nil)
+	q, err := (&LogOptions{recordOptions: recordOptions{State: state}}).question(time.Now(), nil)
 	if err == nil {
-		err = stored(t.Context(), state, q, func(r *event.Record) error { f(r); return nil })
+		err = stored(t.Context(), filepath.Join(state, schema.FileName), q, func(r *event.Record) error { f(r); return nil })
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -235,7 +235,7 @@ func (s *service) live(hub *control.Hub) {
 		return
 	}
 	defer sub.Close()
-	p := &logPrinter{io: s.io, table: newTable(s.io.out, shortTime)}
+	p := &logPrinter{io: s.io, rows: newTable(s.io.out, shortTime)}
 	f := follower{printer: p, io: s.io, seen: newSeen(true)}
 	for {
 		messages, err := sub.Next(context.Background())

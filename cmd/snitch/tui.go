@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"snitch/cmd/internal/config"
 	"snitch/cmd/internal/control"
 	"snitch/cmd/internal/tui"
 	"snitch/cmd/internal/tui/browse"
@@ -20,15 +19,11 @@ import (
 	"snitch/monitor/geoip"
 	"snitch/monitor/store"
 	"snitch/monitor/store/query"
-	"snitch/monitor/store/schema"
 	"snitch/policy/rule"
 )
 
 // TUIOptions are the flags of `snitch tui`.
-type TUIOptions struct {
-	State    string
-	Database string
-}
+type TUIOptions struct{ recordOptions }
 
 func newTUI(io stdio) *cobra.Command {
 	var opts TUIOptions
@@ -44,18 +39,13 @@ keys. It needs no root: group snitch may.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return runTUI(cmd.Context(), io, opts) },
 	}
-	dirFlag(cmd, &opts.State, "state", config.DefaultState, "state directory of the daemon")
-	cmd.Flags().StringVar(&opts.Database, "database", "", "a database file, instead of the one in --state")
-	complete(cmd, "database", cobra.FixedCompletions([]string{"db"}, cobra.ShellCompDirectiveFilterFileExt))
+	opts.flags(cmd)
 	return cmd
 }
 
 func runTUI(ctx context.Context, io stdio, opts TUIOptions) error {
 	var names users
-	path := filepath.Join(opts.State, schema.FileName)
-	if opts.Database != "" {
-		path = opts.Database
-	}
+	path := opts.file()
 	db, err := query.Open(ctx, path, names.name)
 	if err != nil {
 		return databaseError(err)

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,22 +17,19 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"snitch/cmd/internal/config"
 	"snitch/cmd/internal/control"
 	"snitch/cmd/internal/web"
 	"snitch/cmd/internal/web/api"
 	"snitch/cmd/internal/web/gate"
 	"snitch/monitor/store/query"
-	"snitch/monitor/store/schema"
 )
 
 // WebOptions are the flags of `snitch web`.
 type WebOptions struct {
-	State    string
-	Database string
-	Host     string
-	Port     string
-	Socket   string
+	recordOptions
+	Host   string
+	Port   string
+	Socket string
 }
 
 // Where the web interface is, without other wishes.
@@ -65,13 +61,11 @@ for another machine use ssh -L 5100:localhost:5100 HOST, or a proxy with TLS.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return runWeb(cmd.Context(), io, opts) },
 	}
-	dirFlag(cmd, &opts.State, "state", config.DefaultState, "state directory of the daemon")
+	opts.flags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&opts.Database, "database", "", "a database file, instead of the one in --state")
 	f.StringVar(&opts.Host, "host", env("SNITCH_HOST", webHost), "address or name to listen on")
 	f.StringVar(&opts.Port, "port", env("SNITCH_PORT", webPort), "port to listen on; 0: any")
 	f.StringVar(&opts.Socket, "socket", "", "a unix socket to listen on, instead of an address")
-	complete(cmd, "database", cobra.FixedCompletions([]string{"db"}, cobra.ShellCompDirectiveFilterFileExt))
 	return cmd
 }
 
@@ -92,12 +86,8 @@ func runWeb(ctx context.Context, io stdio, opts WebOptions) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(io.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	path := opts.Database
-	if path == "" {
-		path = filepath.Join(opts.State, schema.FileName)
-	}
 	daemon := control.NewClient(opts.State)
-	source := &webDB{path: path, daemon: daemon, users: new(users)}
+	source := &webDB{path: opts.file(), daemon: daemon, users: new(users)}
 	defer source.Close()
 	door, announce := opts.door(io, l)
 	places, err := newWebPlaces(opts.State, log)

@@ -20,11 +20,11 @@ import (
 const (
 	maxConnections = 512
 	maxHeader      = 16 << 10
-	maxBody        = 1 << 20 // the rules of a candidate
+	maxBody        = 1 << 20          // the rules of a candidate
 	headerWithin   = 20 * time.Second // browsers connect ahead, and busy machines take their time
 	requestWithin  = 20 * time.Second
 	answerWithin   = 90 * time.Second // live connections set their own
-	idleFor        = 2 * time.Minute // longer than between two refreshes
+	idleFor        = 2 * time.Minute  // longer than between two refreshes
 	endWithin      = time.Second
 )
 
