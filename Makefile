@@ -13,7 +13,7 @@ KERNELS ?= 5.10 6.1 6.12 7
 FUZZTIME ?= 5s
 
 .DEFAULT_GOAL := help
-.PHONY: build generate web screenshots generate-check fmt lint run test test-short test-race test-kernel differential first-connections fuzz e2e bench bench-policy package clean help
+.PHONY: build generate web screenshots generate-check fmt lint run test test-short test-race test-kernel differential first-connections fuzz e2e bench bench-policy package test-package clean help
 
 build: ## build the static binary build/snitch
 	@mkdir -p $(BUILD)
@@ -91,6 +91,10 @@ bench-policy: ## only its part about rules: decisions, reloads, lists, history
 
 package: build ## deb, rpm, apk and Arch packages, a static tarball, the bill of materials: build/packages
 	tools/package.sh $(VERSION)
+
+test-package: ## packages built twice and compared; installed, upgraded, removed in a Debian guest (QEMU; root)
+	@tools/setup.sh package
+	$(GO) test -count=1 -v -timeout 90m -tags package ./packaging
 
 clean: ## remove what was built
 	rm -rf $(BUILD)

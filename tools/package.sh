@@ -1,7 +1,8 @@
 #!/bin/sh
 # package.sh VERSION: what a release brings, under build/: deb, rpm, apk and
 # Arch packages, a static tarball, the bill of materials, and their digests.
-# The same commit gives the same bytes. GOARCH chooses the architecture.
+# The same commit gives the same bytes. GOARCH chooses the architecture,
+# FORMATS some of the formats.
 set -eu
 version=$1
 cd "$(dirname "$0")/.."
@@ -42,7 +43,7 @@ cat packaging/copyright >"$stage/copyright"
 
 (cd tools/nfpm && GOARCH='' go build -o ../../build/nfpm github.com/goreleaser/nfpm/v2/cmd/nfpm)
 export SOURCE_DATE_EPOCH
-for format in deb rpm apk archlinux; do
+for format in ${FORMATS:-deb rpm apk archlinux}; do
 	units=/usr/lib/systemd/system
 	[ "$format" != deb ] || units=/lib/systemd/system
 	sed "s|@STAGE@|$stage|; s|@VERSION@|$number|; s|@ARCH@|$arch|; s|@UNITS@|$units|" packaging/nfpm.yaml >"$stage/nfpm.yaml"

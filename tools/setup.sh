@@ -1,6 +1,6 @@
 #!/bin/sh
 # setup.sh GROUP...: install the Debian packages that a make target needs, and
-# only those that are missing. Groups: test, generate, vm, bench. Idempotent;
+# only those that are missing. Groups: test, generate, vm, bench, package. Idempotent;
 # says what it does; does nothing (and needs no root) when all are there.
 set -eu
 
@@ -10,8 +10,9 @@ packages() {
 	generate) echo clang-19 llvm-19 clang-format-19 ;;
 	vm) echo qemu-system-x86 qemu-system-arm busybox-static kmod cpio xz-utils zstd python3 ;;
 	bench) echo iproute2 ;;
+	package) echo qemu-system-x86 mmdebstrap e2fsprogs rpm cpio zstd busybox-static git ;;
 	*)
-		echo "setup.sh: no group $1 (test generate vm bench)" >&2
+		echo "setup.sh: no group $1 (test generate vm bench package)" >&2
 		exit 2
 		;;
 	esac

@@ -15,6 +15,7 @@ check() { # check WHAT COMMAND...: its output is shown when it fails
 		echo "ok $what"
 	else
 		echo "not ok $what: $(echo "$out" | tail -n 40 | tr '\n' '|')"
+		journalctl -b --no-pager -o short-monotonic -u 'snitch*' -n 25 2>/dev/null | sed 's/^/# /'
 	fi
 }
 refuse() { ! "$@"; }
