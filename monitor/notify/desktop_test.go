@@ -141,6 +141,7 @@ func TestServerRestarts(t *testing.T) {
 	eventually(t, "the toast waits", func() bool { return n.Stats().Waiting > 0 })
 	one := s.Serve(notifytest.Full()...)
 	one.Await(1)
+	eventually(t, "its answer is read", func() bool { return n.Stats().Shown == 1 })
 	one.End()
 	n.Alert(curl(event.ActionAlert))
 	eventually(t, "the repeat waits", func() bool { return n.Stats().Waiting > 1 })
