@@ -53,7 +53,8 @@ type Stats struct {
 	Late      int           // rows that wait for their decision
 	Spent     time.Duration // in OPA
 	Slowest   time.Duration
-	Hits      uint64 // of the cache of the present policy
+	Latency   Latency // of the decisions that OPA made
+	Hits      uint64  // of the cache of the present policy
 	Misses    uint64
 	Cached    int
 }
@@ -181,6 +182,7 @@ func (e *Engine) count(took time.Duration, failed bool) {
 	defer e.mu.Unlock()
 	e.stats.Evaluated++
 	e.stats.Spent += took
+	e.stats.Latency.add(took)
 	e.stats.Slowest = max(e.stats.Slowest, took)
 	if failed {
 		e.stats.Errors++

@@ -25,6 +25,8 @@ type Outcome struct {
 	Alerts []event.Alert
 	Causes []Cause // of the alerts that connections led to
 	Counts []event.RuleCount
+	// Decided is what was decided, by action and winning rule.
+	Decided []Decided
 }
 
 // Cause is the connection that led to an alert: with it, it can be explained.
@@ -38,11 +40,12 @@ type Cause struct {
 // ledger remembers what was decided for the connections that are open, so that
 // each is counted and told once. The goroutine of Batch owns it.
 type ledger struct {
-	rows   map[uint64]*row
-	late   late
-	credit time.Duration
-	filled time.Time
-	counts map[string]*event.RuleCount
+	rows    map[uint64]*row
+	late    late
+	credit  time.Duration
+	filled  time.Time
+	counts  map[string]*event.RuleCount
+	decided map[decidedKey]uint64
 }
 
 // row is one open connection.
@@ -57,7 +60,7 @@ type row struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{rows: map[uint64]*row{}, late: newLate(), credit: allowed, counts: map[string]*event.RuleCount{}}
+	return &ledger{rows: map[uint64]*row{}, late: newLate(), credit: allowed, counts: map[string]*event.RuleCount{}, decided: map[decidedKey]uint64{}}
 }
 
 // refill adds the time that OPA may take.
@@ -90,6 +93,10 @@ func (e *Engine) Batch(ctx context.Context, conns []event.Connection) Outcome {
 		out.Counts = append(out.Counts, *count)
 		delete(e.ledger.counts, id)
 	}
+	for key, n := range e.ledger.decided {
+		out.Decided = append(out.Decided, Decided{key.action, key.rule, n})
+	}
+	clear(e.ledger.decided)
 	e.mu.Lock()
 	e.stats.Late = len(e.ledger.late.rows)
 	e.mu.Unlock()
@@ -259,6 +266,7 @@ func differ(a, b *seen) bool {
 
 // count adds what a decision says about the rules that took part.
 func (l *ledger) count(s *seen, at time.Time) {
+	l.decided[decidedKey{s.decision.Action, s.decision.Rule}]++
 	for i := range s.decision.Matches {
 		m := &s.decision.Matches[i]
 		n := l.counts[m.ID]

@@ -10,6 +10,7 @@ import (
 	"snitch/cmd/internal/broker"
 	"snitch/monitor/dns"
 	"snitch/monitor/export"
+	"snitch/monitor/export/remote"
 	"snitch/monitor/notify"
 	"snitch/policy/rego/custom"
 	"snitch/policy/reputation"
@@ -34,7 +35,10 @@ func runHidden(args []string, stderr io.Writer) (code int, done bool) {
 		err = broker.Serve(args[1:], []string{wordHelper})
 	case wordHelper:
 		err = broker.RunHelper(context.Background(), args[1:], map[broker.Kind]broker.Work{
-			broker.ReverseDNS: dns.ReverseHelper, broker.Notify: notify.Helper, broker.CustomRules: custom.Work, broker.Syslog: export.SyslogHelper, broker.Reputation: reputation.Helper})
+			broker.ReverseDNS: dns.ReverseHelper, broker.Notify: notify.Helper, broker.CustomRules: custom.Work,
+			broker.RemoteSQL: remote.Work, broker.Syslog: export.SyslogHelper, broker.Reputation: reputation.Helper})
+	case wordRemoteCheck:
+		return runRemoteCheckChild(os.Stdin, os.Stdout, stderr), true
 	case wordFetch:
 		return runFetch(args[1:], os.Stdout, stderr), true
 	default:

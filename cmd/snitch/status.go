@@ -167,6 +167,7 @@ func formatStatus(st control.Status) string {
 	policyLines(line, st.Policy)
 	desktopsLine(line, st.Desktops)
 	databaseLine(line, st.Database)
+	remoteLine(line, st.Remote)
 	line("memory", "core %s PSS (%s RSS), broker %s PSS (%s RSS)", text.Bytes(st.Memory.PSS), text.Bytes(st.Memory.RSS), text.Bytes(st.Memory.BrokerPSS), text.Bytes(st.Memory.BrokerRSS))
 	line("live", "%s, %d messages lost", text.Plural(uint64(st.Live.Clients), "client"), st.Live.Lost)
 	if st.Broker.Alive {
@@ -254,6 +255,17 @@ func databaseLine(line func(name, format string, args ...any), db control.Databa
 	line("database", "%s, %d rows, %s, %d waiting, %d lost", text.Bytes(db.Bytes), db.Rows, since, db.Pending, db.Lost)
 	if db.LastError != "" {
 		line("", "LAST WRITE FAILED: %s", db.LastError)
+	}
+}
+
+// remoteLine says how the record on another host does.
+func remoteLine(line func(name, format string, args ...any), r *control.Remote) {
+	if r == nil {
+		return
+	}
+	line("remote", "%s: %d rows sent, %d wait (%s of %s), %d never left", r.Server, r.Rows, r.Waiting, text.Bytes(r.WaitingBytes), text.Bytes(r.Spool), r.Dropped)
+	if r.Problem != "" {
+		line("", "NOTHING ARRIVES, since %s: %s", text.Duration(time.Duration(r.Behind*float64(time.Second)).Round(time.Second)), r.Problem)
 	}
 }
 

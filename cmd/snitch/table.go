@@ -77,7 +77,7 @@ func (t *table) row(r *event.Record) error {
 		t.headed = true
 		line = t.line(width, []string{"TIME", "PROGRAM ← PARENT", "USER", " ", "REMOTE", "CC", "PROTO", "     UP", "   DOWN", "RESULT"}) + "\n"
 	}
-	body := t.line(width, []string{r.Time.Local().Format(t.form), program(r), who(r), arrow(r.Direction), remote(r),
+	body := t.line(width, []string{r.Time.Local().Format(t.form), program(r), who(r), arrow(r.Direction), otherEnd(r),
 		r.Country, r.Proto, right(text.Bytes(r.Sent)), right(text.Bytes(r.Received)), result(r)})
 	if code := hue(r); t.colour && code != "" {
 		body = code + body + "\x1b[0m"
@@ -161,9 +161,9 @@ func arrow(direction string) string {
 	return "?"
 }
 
-// remote is the peer: its name, if one is known, and its address; for a
+// otherEnd is the peer: its name, if one is known, and its address; for a
 // listener its own address. A name that is only a label begins with "~".
-func remote(r *event.Record) string {
+func otherEnd(r *event.Record) string {
 	addr, port := r.RAddr, r.RPort
 	if r.Direction == "listen" {
 		addr, port = r.LAddr, r.LPort

@@ -70,6 +70,7 @@ type daemon struct {
 	monitor    *monitor.Monitor
 	closers    []func() error // in the order of opening
 
+	outside
 	pulse     pulse
 	infers    bool          // the backend does not tell of single attempts
 	denying   atomic.Bool   // the backend is to deny
@@ -89,7 +90,7 @@ func assemble(ctx context.Context, cfg config.Config, flag event.Mode, state *st
 			d = nil
 		}
 	}()
-	for _, open := range []func(context.Context) error{d.openBroker, d.openExport, d.openReputation, d.openNotifier, d.openKernel, d.seal, d.openStore, d.openPlaces, d.openEngine, d.openEnforce, d.openPolicy, d.openFacts, d.openControl, d.endEnforce} {
+	for _, open := range []func(context.Context) error{d.openBroker, d.openExport, d.openReputation, d.openNotifier, d.openKernel, d.seal, d.openRemote, d.openStore, d.openPlaces, d.openEngine, d.openEnforce, d.openPolicy, d.openFacts, d.openControl, d.openMetrics, d.endEnforce} {
 		if err := open(ctx); err != nil {
 			return d, err
 		}
@@ -147,7 +148,7 @@ func (d *daemon) openStore(ctx context.Context) error {
 	}
 	s, err := store.Open(ctx, store.Config{Dir: d.state.path, Interval: d.cfg.Interval, MaxAge: d.cfg.Retention.Age, MaxBytes: d.cfg.Retention.Size,
 		Group: d.state.gid, Run: store.Run{Version: build().Version, Tier: d.kernel.Tier().String(), Boot: strings.TrimSpace(string(boot))},
-		Log: d.log.With("component", "store"), Loss: d.losses.Note, Alerted: d.alerted})
+		Log: d.log.With("component", "store"), Loss: d.losses.Note, Outbox: d.outbox, Alerted: d.alerted})
 	switch {
 	case errors.Is(err, store.ErrLocked), errors.Is(err, store.ErrNewer), errors.Is(err, store.ErrForeign):
 		return usageError(err, "")
@@ -208,6 +209,7 @@ func (d *daemon) publish(b monitor.Batch) {
 	slices.SortFunc(b.Connections, byAge) // what is new is what came first
 	d.infer(b.Connections)
 	out := d.engine.Batch(context.Background(), b.Connections)
+	d.meter.Decided(out.Decided)
 	d.causes.keep(out.Causes)
 	d.look(b.Connections)
 	rows, late, execs := d.filter.Connections(b.Connections), d.filter.Late(out.Late), d.filter.Execs(b.Execs)
@@ -238,6 +240,7 @@ func (d *daemon) run(ctx context.Context, ready func()) error {
 		g.Go(func() error { return d.reputation.Run(rest) })
 	}
 	g.Go(func() error { return d.manager.Run(rest) })
+	d.runOutside(rest, g)
 	if d.notifier != nil {
 		g.Go(func() error { return d.notifier.Run(rest) })
 	}

@@ -28,17 +28,18 @@ func (b *Batch) Empty() bool {
 
 // Stats is the state of a Store at one moment.
 type Stats struct {
-	Rows         uint64    // connections in the file
-	Execs        uint64    // rows of the every-executable record in the file
-	Bytes        uint64    // size of the file and its write-ahead log
-	Batches      uint64    // transactions committed in this run
-	Written      uint64    // snapshots and execs committed in this run
-	Pending      uint64    // snapshots and execs that wait for a commit
-	Lost         uint64    // snapshots and execs that were dropped in this run
-	LostBytes    uint64    // bytes of connections that were dropped with them
-	Quarantined  uint64    // corrupt files set aside in this run
-	LastWrite    time.Time // of the last successful commit; zero when there was none
-	LastError    string    // "" when the last commit succeeded
+	Rows         uint64        // connections in the file
+	Execs        uint64        // rows of the every-executable record in the file
+	Bytes        uint64        // size of the file and its write-ahead log
+	Batches      uint64        // transactions committed in this run
+	Written      uint64        // snapshots and execs committed in this run
+	Pending      uint64        // snapshots and execs that wait for a commit
+	Lost         uint64        // snapshots and execs that were dropped in this run
+	LostBytes    uint64        // bytes of connections that were dropped with them
+	Quarantined  uint64        // corrupt files set aside in this run
+	Spent        time.Duration // in committing, by the clock on the wall
+	LastWrite    time.Time     // of the last successful commit; zero when there was none
+	LastError    string        // "" when the last commit succeeded
 	LastErrorAt  time.Time
 	Retention    Retention
 	MaxAge       time.Duration // as configured

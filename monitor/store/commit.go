@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // commit writes all that waits, in transactions of a bounded size. The caller
@@ -19,7 +20,10 @@ func (s *Store) commit(ctx context.Context) error {
 		if w.empty() {
 			return nil
 		}
-		switch t, err := s.write(ctx, w); {
+		began := time.Now()
+		t, err := s.write(ctx, w)
+		s.note(func(st *Stats) { st.Spent += time.Since(began) })
+		switch {
 		case err == nil:
 			s.committed(w)
 			s.tell(t)

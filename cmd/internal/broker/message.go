@@ -17,12 +17,13 @@ const (
 	ReverseDNS  Kind = "reverse-dns"  // looks up the names of addresses, labelled as a last resort
 	Notify      Kind = "notify"       // shows notifications on one user's desktop, as that user
 	CustomRules Kind = "custom-rules" // evaluates people's own Rego
+	RemoteSQL   Kind = "remote-sql"   // writes to an SQL server on another host
 	Reputation  Kind = "reputation"   // asks VirusTotal about programs
 	Syslog      Kind = "syslog"       // sends messages to a syslog server
 )
 
 // Kinds lists every kind of helper.
-func Kinds() []Kind { return []Kind{ReverseDNS, Notify, CustomRules, Syslog, Reputation} }
+func Kinds() []Kind { return []Kind{ReverseDNS, Notify, CustomRules, RemoteSQL, Syslog, Reputation} }
 
 // perUser says that a helper of this kind runs as a user who is logged in and
 // not as the one of Config.

@@ -28,6 +28,8 @@ type Config struct {
 	Notify        Notify
 	Enforce       Enforce
 	Log           Log
+	Remote        Remote
+	Metrics       Metrics
 	Records       Records
 	VirusTotal    VirusTotal
 }
@@ -119,8 +121,9 @@ func Default() Config {
 		Hash:        Hash{MaxSize: 2 << 30, Deadline: 5 * time.Second, Entries: 16384},
 		Tier:        "auto", LogLevel: "info",
 		Rules: Rules{Dir: DefaultRules}, Notify: Notify{Desktop: true},
-		Enforce:    Enforce{Mode: "audit", Fail: "auto", Backend: "auto", Hold: Hold{Deadline: 2 * time.Second, Then: "allow", Programs: "auto"}, ProtectSSH: true},
-		Log:        Log{Addresses: true, Ports: true, Commands: true},
+		Enforce: Enforce{Mode: "audit", Fail: "auto", Backend: "auto", Hold: Hold{Deadline: 2 * time.Second, Then: "allow", Programs: "auto"}, ProtectSSH: true},
+		Log:     Log{Addresses: true, Ports: true, Commands: true},
+		Remote:  Remote{TLS: TLSRequired, Spool: 256_000_000}, Metrics: Metrics{Listen: off},
 		Records:    Records{Connections: off, Programs: true, Errors: true, Size: 100_000_000, Keep: 5, Journal: off, Syslog: Syslog{Send: "alerts", Facility: "daemon"}},
 		VirusTotal: VirusTotal{MaxUpload: 32_000_000, Interval: 15 * time.Second, URL: "https://www.virustotal.com"},
 	}

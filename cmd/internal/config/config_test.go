@@ -18,6 +18,8 @@ func TestParse(t *testing.T) {
 		Rules: Rules{Dir: "/srv/rules", Test: true, Off: "a.b, c-1"}, Notify: Notify{Quiet: "22:00-07:00"},
 		Enforce:    Enforce{Mode: "enforce", Fail: "closed", Backend: "nft", Hold: Hold{Deadline: 500 * time.Millisecond, Then: "deny", Programs: "/mnt,/srv"}},
 		Log:        Log{Ports: true, Ignore: Ignore{Ports: "443, 53", Domains: "example.org", Networks: "10.0.0.0/8, 192.0.2.1/32"}},
+		Remote:     Remote{URL: "mariadb://s@h/d", PasswordFile: "/p", TLS: TLSOff, CAFile: "/a", CertFile: "/c", KeyFile: "/k", Host: "web-1", Spool: 1e9},
+		Metrics:    Metrics{Listen: "127.0.0.1:9465"},
 		Records:    Records{Dir: "/l", Connections: "csv", Size: 1e6, Keep: 1, Journal: "alerts", Syslog: Syslog{To: "tls://h:6514", Send: "connections", Facility: "local0", CA: "/c", Certificate: "/d", Key: "credential:k"}},
 		VirusTotal: VirusTotal{Key: "/k", Upload: true, MaxUpload: 1e6, Interval: time.Minute, URL: "https://p:8443", CA: "/c"}}
 	for name, c := range map[string]struct {

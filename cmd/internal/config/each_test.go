@@ -60,6 +60,15 @@ var cases = map[string]struct{ good, bad []string }{
 	"virustotal.interval":        {[]string{"1s", "1d"}, []string{"999ms", "25h"}},
 	"virustotal.url":             {[]string{"https://h", "http://127.0.0.1:1"}, []string{"h", "http://h", "https://h/x"}},
 	"virustotal.ca":              {[]string{"/c"}, []string{"c"}},
+	"remote.url":                 {[]string{"postgres://snitch@db.example.net/snitch", "mariadb://s@[::1]:3307/d", "mysql://s@/d?socket=/run/mysqld/mysqld.sock"}, []string{"db.example.net", "postgres://s:secret@h/d", "postgres://s@h/d?sslmode=disable", "oracle://s@h/d"}},
+	"remote.password_file":       {[]string{"/etc/snitch/password", "credential:db"}, []string{"password", "credential:../x"}},
+	"remote.tls":                 {[]string{"required", "off"}, []string{"prefer", "true"}},
+	"remote.ca_file":             {[]string{"/etc/ssl/ca.pem"}, []string{"ca.pem"}},
+	"remote.cert_file":           {[]string{"/etc/ssl/host.pem"}, []string{"./host.pem"}},
+	"remote.key_file":            {[]string{"/etc/ssl/host.key", "credential:k"}, []string{"host.key"}},
+	"remote.host":                {[]string{"web-1", "a.b_c", "x"}, []string{"a b", "é", "\"\\0\"", "a/b"}},
+	"remote.spool":               {[]string{"1MB", "1TB"}, []string{"999kB", "off", "2TB"}},
+	"metrics.listen":             {[]string{"off", "socket", "127.0.0.1:9465", `"[::1]:1"`}, []string{"on", "0.0.0.0:9465", ":9465", "192.0.2.1:80", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536", "localhost:9465"}},
 	"log_level":                  {LogLevels(), []string{"trace", "INFO"}},
 }
 

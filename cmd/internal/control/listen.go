@@ -26,6 +26,11 @@ var ErrInUse = errors.New("another snitch listens on the control socket")
 // is bound under a private name, given its mode and group, and then renamed:
 // nobody can connect before that.
 func Listen(dir string, access Access) (*net.UnixListener, error) {
+	return ListenAs(dir, SocketName, access)
+}
+
+// ListenAs is Listen for a socket with another name.
+func ListenAs(dir, name string, access Access) (*net.UnixListener, error) {
 	// Through a descriptor of the directory: paths longer than a socket address
 	// work, and a directory that is swapped meanwhile does not matter.
 	d, err := os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -34,10 +39,10 @@ func Listen(dir string, access Access) (*net.UnixListener, error) {
 	}
 	defer d.Close()
 	base := fmt.Sprintf("/proc/self/fd/%d", d.Fd())
-	if err := removeStale(base); err != nil {
+	if err := removeStale(base, name); err != nil {
 		return nil, fmt.Errorf("listen in %s: %w", dir, err)
 	}
-	fresh := fmt.Sprintf(".%s.%d", SocketName, os.Getpid())
+	fresh := fmt.Sprintf(".%s.%d", name, os.Getpid())
 	if err := os.Remove(filepath.Join(base, fresh)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("listen in %s: %w", dir, err)
 	}
@@ -46,13 +51,13 @@ func Listen(dir string, access Access) (*net.UnixListener, error) {
 		return nil, fmt.Errorf("listen in %s: %w", dir, err)
 	}
 	l.SetUnlinkOnClose(false) // the descriptor in its name is closed by then
-	if err := publish(int(d.Fd()), base, fresh, access); err != nil {
+	if err := publish(int(d.Fd()), base, fresh, name, access); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen in %s: %w", dir, err), l.Close(), os.Remove(filepath.Join(base, fresh)))
 	}
 	return l, nil
 }
 
-func publish(dir int, base, fresh string, access Access) error {
+func publish(dir int, base, fresh, name string, access Access) error {
 	path := filepath.Join(base, fresh)
 	if access.Group >= 0 {
 		if err := os.Lchown(path, -1, access.Group); err != nil {
@@ -63,12 +68,12 @@ func publish(dir int, base, fresh string, access Access) error {
 	if err := os.Chmod(path, socketMode); err != nil {
 		return err
 	}
-	return unix.Renameat2(dir, fresh, dir, SocketName, unix.RENAME_NOREPLACE)
+	return unix.Renameat2(dir, fresh, dir, name, unix.RENAME_NOREPLACE)
 }
 
 // removeStale removes a socket that nobody listens on.
-func removeStale(base string) error {
-	path := filepath.Join(base, SocketName)
+func removeStale(base, name string) error {
+	path := filepath.Join(base, name)
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -77,7 +82,7 @@ func removeStale(base string) error {
 		return err
 	}
 	if info.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("%s is there and is no socket", SocketName)
+		return fmt.Errorf("%s is there and is no socket", name)
 	}
 	conn, err := net.DialTimeout("unix", path, time.Second)
 	if err == nil {
@@ -90,8 +95,11 @@ func removeStale(base string) error {
 }
 
 // Remove removes the socket that Listen made in dir, at the daemon's end.
-func Remove(dir string) error {
-	err := os.Remove(filepath.Join(dir, SocketName))
+func Remove(dir string) error { return RemoveAs(dir, SocketName) }
+
+// RemoveAs removes the one that ListenAs made.
+func RemoveAs(dir, name string) error {
+	err := os.Remove(filepath.Join(dir, name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -28,6 +28,7 @@ type Status struct {
 	Broker      Broker          `json:"broker"`
 	Policy      Policy          `json:"policy"`
 	Desktops    Desktops        `json:"desktops"`
+	Remote      *Remote         `json:"remote,omitempty"`  // absent: nothing goes to another host
 	Enforce     *Enforce        `json:"enforce,omitempty"` // absent: this daemon cannot enforce
 }
 
@@ -142,6 +143,23 @@ type Database struct {
 	Oldest    time.Time `json:"oldest,omitzero"`
 	LastWrite time.Time `json:"last_write,omitzero"`
 	LastError string    `json:"last_error,omitempty"`
+}
+
+// Remote is the record on another host.
+type Remote struct {
+	Server       string    `json:"server"`
+	Parcels      uint64    `json:"parcels"`  // delivered since the start
+	Rows         uint64    `json:"rows"`     // in them
+	Repeated     uint64    `json:"repeated"` // parcels that had arrived before, and were not written again
+	Failed       uint64    `json:"failed"`   // attempts
+	Waiting      uint64    `json:"waiting"`  // rows on disk
+	WaitingBytes uint64    `json:"waiting_bytes"`
+	Spool        uint64    `json:"spool"`  // most bytes that may wait
+	Behind       float64   `json:"behind"` // seconds since the oldest of them was written
+	Oldest       time.Time `json:"oldest,omitzero"`
+	Dropped      uint64    `json:"dropped"` // rows that never left
+	LastArrival  time.Time `json:"last_arrival,omitzero"`
+	Problem      string    `json:"problem,omitempty"` // why the last attempt failed
 }
 
 // Memory of the daemon's processes in bytes. PSS shares out what several

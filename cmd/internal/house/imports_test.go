@@ -73,7 +73,7 @@ var mayImport = map[string][]string{
 	"rules":           {},
 	// The commands' own rooms never touch the kernel: no bpf, no enforce.
 	// The configuration checks places of syslog and of VirusTotal with what reads them.
-	"cmd/internal/config": {"monitor/event", "monitor/export", "policy/reputation", "cmd/internal/text"},
+	"cmd/internal/config": {"monitor/event", "monitor/export", "monitor/export/remote", "policy/reputation", "cmd/internal/text"},
 	"cmd/internal/...":    {"monitor/event", "monitor/store", "monitor/store/query", "policy", "policy/...", "cmd/internal/..."},
 	"cmd/snitch":          {"..."}, // the only wiring
 	"tools/...":           {"..."},

@@ -68,6 +68,9 @@ func NewForwarder(access Access, deps Deps) *Forwarder {
 	return &Forwarder{access: access, deps: deps, wake: make(chan struct{}, 1)}
 }
 
+// Server names it, for people.
+func (f *Forwarder) Server() string { return f.access.Address.String() }
+
 // Wake says that something waits. It never blocks.
 func (f *Forwarder) Wake() {
 	select {
