@@ -53,6 +53,8 @@ log:
 rules: {dir: /srv/rules, test: true, off: "a.b, c-1"}
 notify: {desktop: false, quiet: "22:00-07:00"}
 enforce: {mode: enforce, fail: closed, backend: nft, hold: {deadline: 500ms, then: deny, programs: "/mnt, /srv"}, protect_ssh: false}
+remote: {url: "mariadb://s@h/d", password_file: /p, tls: "off", ca_file: /a, cert_file: /c, key_file: /k, host: web-1, spool: 1GB}
+metrics: {listen: "127.0.0.1:9465"}
 `, full},
 	} {
 		t.Run(name, func(t *testing.T) {
