@@ -24,6 +24,7 @@ const (
 	atTracing attachKind = iota + 1
 	atCgroup
 	atIterator
+	atLSM
 )
 
 // hook is a program, where it goes and in which tiers.

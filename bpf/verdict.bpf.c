@@ -36,6 +36,7 @@
 #include "headers/verdict_packet.h"
 #include "headers/verdict_adopt.h"
 #include "headers/verdict_cut.h"
+#include "headers/verdict_family.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
@@ -56,6 +57,7 @@ const struct query *wire_query __attribute__((unused));
 const enum verdict *wire_verdict __attribute__((unused));
 const enum verdict_direction *wire_direction __attribute__((unused));
 const enum verdict_mode *wire_mode __attribute__((unused));
+const enum verdict_proto *wire_proto_number __attribute__((unused));
 const enum verdict_hook *wire_hook __attribute__((unused));
 const enum verdict_event_type *wire_event_type __attribute__((unused));
 const enum verdict_event_flag *wire_event_flag __attribute__((unused));
@@ -198,6 +200,14 @@ int verdict_cut_files(struct bpf_iter__task_file *ctx)
 	if (ctx->task && file)
 		cut_file(ctx->meta->seq, file);
 	return 0;
+}
+
+SEC("lsm/socket_create")
+int BPF_PROG(verdict_family, int family, int type, int protocol, int kern, int ret)
+{
+	if (ret || kern)
+		return ret;
+	return handle_family(family);
 }
 
 /* Answers one query, which is the packet, in place: for tests and benchmarks,

@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
 
 	"snitch/bpf/features"
 )
@@ -56,7 +57,7 @@ func LoadVerdicts(cfg VerdictConfig) (*Verdicts, error) {
 	}
 	v := &Verdicts{cfg: cfg, spec: spec}
 	v.prepare()
-	if err := v.load(); err != nil {
+	if err := errors.Join(v.scope(), v.load()); err != nil {
 		return nil, errors.Join(err, v.Close(true))
 	}
 	return v, nil
@@ -101,6 +102,24 @@ func (v *Verdicts) chooseIterators(r features.Report) {
 	if !storage {
 		delete(v.spec.Programs, "verdict_cut")
 	}
+	if !r.Has(features.LSM) {
+		delete(v.spec.Programs, "verdict_family")
+	}
+}
+
+// scope bounds the programs that are attached to no cgroup.
+func (v *Verdicts) scope() error {
+	if v.cfg.Cgroup == "" {
+		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(v.cfg.Cgroup, &st); err != nil {
+		return fmt.Errorf("look up cgroup: %w", err)
+	}
+	if err := v.spec.Variables["scope_id"].Set(st.Ino); err != nil {
+		return fmt.Errorf("set scope_id: %w", err)
+	}
+	return nil
 }
 
 func (v *Verdicts) load() error {

@@ -28,6 +28,7 @@ var verdictHooks = [...]hook{
 	{program: "verdict_bind6", purpose: "refuse to listen", at: atCgroup},
 	{program: "verdict_create", purpose: "refuse raw sockets", at: atCgroup},
 	{program: "verdict_ops", purpose: "owner of listeners; hold connects", at: atCgroup},
+	{program: "verdict_family", purpose: "refuse packet, XDP and vsock sockets", at: atLSM},
 	{program: "verdict_adopt", purpose: "owner of older sockets", at: atIterator},
 	{program: "verdict_ingress", purpose: "refuse to be called", at: atCgroup},
 	{program: "verdict_egress", purpose: "refuse packets", at: atCgroup},
@@ -62,8 +63,8 @@ func (v *Verdicts) attach(h hook, cgroup *os.File) error {
 	switch h.at {
 	case atIterator:
 		return v.adopt(prog)
-	case atTracing:
-		return v.attachTracing(h.program, prog)
+	case atTracing, atLSM:
+		return v.attachTracing(h, prog)
 	}
 	return v.attachCgroup(h.program, prog, cgroup)
 }
@@ -102,13 +103,17 @@ func (v *Verdicts) adopt(prog *ebpf.Program) error {
 
 // attachTracing attaches beside a pinned one, then lets that go: what both do
 // twice is the same as once.
-func (v *Verdicts) attachTracing(name string, prog *ebpf.Program) error {
-	l, err := link.AttachTracing(link.TracingOptions{Program: prog})
+func (v *Verdicts) attachTracing(h hook, prog *ebpf.Program) error {
+	attach := func() (link.Link, error) { return link.AttachTracing(link.TracingOptions{Program: prog}) }
+	if h.at == atLSM {
+		attach = func() (link.Link, error) { return link.AttachLSM(link.LSMOptions{Program: prog}) }
+	}
+	l, err := attach()
 	if err != nil {
 		return err
 	}
 	v.links = append(v.links, l)
-	return v.pin(l, name)
+	return v.pin(l, h.program)
 }
 
 // attachCgroup replaces the program of a pinned link of the same cgroup; one of

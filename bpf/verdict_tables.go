@@ -57,7 +57,8 @@ func (t *VerdictTables) Close() error {
 	return errors.Join(errs...)
 }
 
-// PutProtos sets the column of protocols, by IPPROTO number; others have 0.
+// PutProtos sets the column of protocols, by IPPROTO number or one of
+// VerdictProtoPacket and its kin; others have 0.
 func (t *VerdictTables) PutProtos(columns iter.Seq2[uint32, uint32]) error {
 	return putAll(t.maps["protos"], "protocol", columns)
 }

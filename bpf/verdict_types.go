@@ -65,6 +65,7 @@ const (
 	VerdictAtEgress  = uint8(verdictVerdictHookHOOK_EGRESS)
 	VerdictAtIngress = uint8(verdictVerdictHookHOOK_INGRESS)
 	VerdictAtCut     = uint8(verdictVerdictHookHOOK_CUT)
+	VerdictAtFamily  = uint8(verdictVerdictHookHOOK_FAMILY)
 )
 
 // Indexes of Counts.
@@ -88,6 +89,13 @@ const (
 	CountExpired      = int(verdictVerdictCountCOUNT_EXPIRED)
 	CountFragment     = int(verdictVerdictCountCOUNT_FRAGMENT)
 	CountMax          = int(verdictVerdictCountCOUNT_MAX)
+)
+
+// Numbers of PutProtos for sockets of other families, behind those of IP.
+const (
+	VerdictProtoPacket = uint32(verdictVerdictProtoPROTO_PACKET)
+	VerdictProtoVsock  = uint32(verdictVerdictProtoPROTO_VSOCK)
+	VerdictProtoXDP    = uint32(verdictVerdictProtoPROTO_XDP)
 )
 
 // VerdictUsesPorts is the bit of a group's uses that says that its rows tell

@@ -230,6 +230,7 @@ const (
 	verdictVerdictHookHOOK_EGRESS  verdictVerdictHook = 5
 	verdictVerdictHookHOOK_INGRESS verdictVerdictHook = 6
 	verdictVerdictHookHOOK_CUT     verdictVerdictHook = 7
+	verdictVerdictHookHOOK_FAMILY  verdictVerdictHook = 8
 )
 
 type verdictVerdictImage struct {
@@ -269,6 +270,15 @@ type verdictVerdictPlaceKey struct {
 	Cell      uint32
 	Dimension uint32
 }
+
+type verdictVerdictProto uint32
+
+const (
+	verdictVerdictProtoPROTO_PACKET verdictVerdictProto = 256
+	verdictVerdictProtoPROTO_VSOCK  verdictVerdictProto = 257
+	verdictVerdictProtoPROTO_XDP    verdictVerdictProto = 258
+	verdictVerdictProtoPROTO_MAX    verdictVerdictProto = 259
+)
 
 type verdictVerdictRowKey struct {
 	_    structs.HostLayout
@@ -350,12 +360,14 @@ const (
 	verdictProgVerdictEgress   = "verdict_egress"
 	verdictProgVerdictExec     = "verdict_exec"
 	verdictProgVerdictExit     = "verdict_exit"
+	verdictProgVerdictFamily   = "verdict_family"
 	verdictProgVerdictFork     = "verdict_fork"
 	verdictProgVerdictIngress  = "verdict_ingress"
 	verdictProgVerdictOps      = "verdict_ops"
 	verdictProgVerdictProbe    = "verdict_probe"
 	verdictProgVerdictSendmsg4 = "verdict_sendmsg4"
 	verdictProgVerdictSendmsg6 = "verdict_sendmsg6"
+	verdictVarScopeId          = "scope_id"
 	verdictVarWireAddressKey   = "wire_address_key"
 	verdictVarWireControl      = "wire_control"
 	verdictVarWireCount        = "wire_count"
@@ -372,6 +384,7 @@ const (
 	verdictVarWireMode         = "wire_mode"
 	verdictVarWirePending      = "wire_pending"
 	verdictVarWirePlaceKey     = "wire_place_key"
+	verdictVarWireProtoNumber  = "wire_proto_number"
 	verdictVarWireQuery        = "wire_query"
 	verdictVarWireRowKey       = "wire_row_key"
 	verdictVarWireSock         = "wire_sock"
@@ -434,6 +447,7 @@ type verdictProgramSpecs struct {
 	VerdictEgress   *ebpf.ProgramSpec `ebpf:"verdict_egress"`
 	VerdictExec     *ebpf.ProgramSpec `ebpf:"verdict_exec"`
 	VerdictExit     *ebpf.ProgramSpec `ebpf:"verdict_exit"`
+	VerdictFamily   *ebpf.ProgramSpec `ebpf:"verdict_family"`
 	VerdictFork     *ebpf.ProgramSpec `ebpf:"verdict_fork"`
 	VerdictIngress  *ebpf.ProgramSpec `ebpf:"verdict_ingress"`
 	VerdictOps      *ebpf.ProgramSpec `ebpf:"verdict_ops"`
@@ -467,6 +481,7 @@ type verdictMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type verdictVariableSpecs struct {
+	ScopeId          *ebpf.VariableSpec `ebpf:"scope_id"`
 	WireAddressKey   *ebpf.VariableSpec `ebpf:"wire_address_key"`
 	WireControl      *ebpf.VariableSpec `ebpf:"wire_control"`
 	WireCount        *ebpf.VariableSpec `ebpf:"wire_count"`
@@ -483,6 +498,7 @@ type verdictVariableSpecs struct {
 	WireMode         *ebpf.VariableSpec `ebpf:"wire_mode"`
 	WirePending      *ebpf.VariableSpec `ebpf:"wire_pending"`
 	WirePlaceKey     *ebpf.VariableSpec `ebpf:"wire_place_key"`
+	WireProtoNumber  *ebpf.VariableSpec `ebpf:"wire_proto_number"`
 	WireQuery        *ebpf.VariableSpec `ebpf:"wire_query"`
 	WireRowKey       *ebpf.VariableSpec `ebpf:"wire_row_key"`
 	WireSock         *ebpf.VariableSpec `ebpf:"wire_sock"`
@@ -553,6 +569,7 @@ func (m *verdictMaps) Close() error {
 //
 // It can be passed to loadVerdictObjects or ebpf.CollectionSpec.LoadAndAssign.
 type verdictVariables struct {
+	ScopeId          *ebpf.Variable `ebpf:"scope_id"`
 	WireAddressKey   *ebpf.Variable `ebpf:"wire_address_key"`
 	WireControl      *ebpf.Variable `ebpf:"wire_control"`
 	WireCount        *ebpf.Variable `ebpf:"wire_count"`
@@ -569,6 +586,7 @@ type verdictVariables struct {
 	WireMode         *ebpf.Variable `ebpf:"wire_mode"`
 	WirePending      *ebpf.Variable `ebpf:"wire_pending"`
 	WirePlaceKey     *ebpf.Variable `ebpf:"wire_place_key"`
+	WireProtoNumber  *ebpf.Variable `ebpf:"wire_proto_number"`
 	WireQuery        *ebpf.Variable `ebpf:"wire_query"`
 	WireRowKey       *ebpf.Variable `ebpf:"wire_row_key"`
 	WireSock         *ebpf.Variable `ebpf:"wire_sock"`
@@ -593,6 +611,7 @@ type verdictPrograms struct {
 	VerdictEgress   *ebpf.Program `ebpf:"verdict_egress"`
 	VerdictExec     *ebpf.Program `ebpf:"verdict_exec"`
 	VerdictExit     *ebpf.Program `ebpf:"verdict_exit"`
+	VerdictFamily   *ebpf.Program `ebpf:"verdict_family"`
 	VerdictFork     *ebpf.Program `ebpf:"verdict_fork"`
 	VerdictIngress  *ebpf.Program `ebpf:"verdict_ingress"`
 	VerdictOps      *ebpf.Program `ebpf:"verdict_ops"`
@@ -614,6 +633,7 @@ func (p *verdictPrograms) Close() error {
 		p.VerdictEgress,
 		p.VerdictExec,
 		p.VerdictExit,
+		p.VerdictFamily,
 		p.VerdictFork,
 		p.VerdictIngress,
 		p.VerdictOps,

@@ -101,7 +101,7 @@ var facts = [featureCount]struct{ name, consequence string }{
 	RingBuffer:     {"ring buffer", "no events: snitch does not run"},
 	MapInMap:       {"map in map", "the flow table cannot be swapped: snitch does not run"},
 
-	LSM:            {"bpf lsm", "AF_PACKET sockets are denied by nft or tcx, not when they are made; add bpf to lsm= to have it"},
+	LSM:            {"bpf lsm", "AF_PACKET, AF_XDP and vsock sockets are seen, not denied; add bpf to lsm= to have it"},
 	TCX:            {"tcx", "AF_PACKET is denied by nft netdev egress only"},
 	FanotifyExec:   {"fanotify FAN_OPEN_EXEC", "programs that end at once may have no digest"},
 	FanotifyMark:   {"fanotify filesystem mark", "programs in containers may have no digest"},

@@ -34,12 +34,12 @@ static __always_inline __u16 place_of(__u32 slot, const struct query *q, __u32 d
 	return place ? *place : 0;
 }
 
-static __always_inline bool find_group(__u32 slot, struct query *q)
+static __always_inline bool find_group(__u32 slot, struct query *q, __u32 proto)
 {
 	struct verdict_group_key key = {.class = q->class, .direction = q->direction};
 	void *map = bpf_map_lookup_elem(&protos, &slot);
-	__u32 proto = q->proto, *column;
 	struct verdict_group *group;
+	__u32 *column;
 
 	column = map ? bpf_map_lookup_elem(map, &proto) : NULL;
 	if (!column)
@@ -110,7 +110,7 @@ static __noinline int look_up(struct query *q)
 	q->place[0] = blur(0);
 	q->place[1] = blur(0);
 	q->place[2] = blur(0);
-	if (q->class && find_group(slot, q)) {
+	if (q->class && find_group(slot, q, q->proto)) {
 		find_places(slot, q);
 		if (find_entry(slot, q) && !(q->uses & USES_SOURCE))
 			cache_put(q);

@@ -20,10 +20,13 @@
 		__array(values, struct inner);            \
 	} name SEC(".maps")
 
-/* Protocol number to column. Written by user space, never full. */
+/* The cgroup that the programs are attached to; 0: the root, for all. */
+const volatile __u64 scope_id = 0;
+
+/* Protocol number to column, then enum verdict_proto. Written by user space, never full. */
 struct protos_map {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 256);
+	__uint(max_entries, PROTO_MAX);
 	__type(key, __u32);
 	__type(value, __u32);
 };

@@ -65,6 +65,14 @@ struct verdict_pending {
 	__u64 until; /* CLOCK_BOOTTIME, ns: the exec was held no longer */
 };
 
+/* Indexes of protos behind the protocols of IP. */
+enum verdict_proto {
+	PROTO_PACKET = 256,
+	PROTO_VSOCK = 257,
+	PROTO_XDP = 258,
+	PROTO_MAX = 259,
+};
+
 struct verdict_group_key {
 	__u32 class;
 	__u16 column;
@@ -156,6 +164,7 @@ enum verdict_hook {
 	HOOK_EGRESS = 5,
 	HOOK_INGRESS = 6,
 	HOOK_CUT = 7, /* not a hook: an open connection that is forbidden now */
+	HOOK_FAMILY = 8,
 };
 
 enum verdict_event_type {

@@ -27,7 +27,10 @@ type DoctorEnforce struct {
 
 // diagnoseEnforce loads what denies, and attaches nothing.
 func diagnoseEnforce(ctx context.Context, r features.Report) *DoctorEnforce {
-	d := &DoctorEnforce{Backend: chooseBackend(ctx, backendAuto), Packet: "AF_PACKET and AF_XDP are seen and alerted, not denied"}
+	d := &DoctorEnforce{Backend: chooseBackend(ctx, backendAuto), Packet: "AF_PACKET and AF_XDP are seen and alerted, not denied (no BPF LSM: add bpf to lsm= of the kernel's command line)"}
+	if d.Backend == backendCgroup && r.Has(features.LSM) {
+		d.Packet = "AF_PACKET, AF_XDP and vsock sockets that rules deny are not made (BPF LSM)"
+	}
 	if v, err := bpf.LoadVerdicts(bpf.VerdictConfig{}); err != nil {
 		d.Cgroup = err.Error()
 	} else if err := v.Close(false); err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"snitch/bpf/bpftest"
+	"snitch/bpf/features"
 	"snitch/monitor/event"
 )
 
@@ -36,6 +37,7 @@ type attempt struct {
 	by     string // what stops it, who sees it, or why nothing can
 	short  bool   // of the quick tests
 	needs  []*bpftest.Feature
+	hooks  []features.Feature // without which it is not stopped
 	// rules that forbid it; "": the attacker may not reach the forbidden
 	// addresses. {attacker} and {good} are paths of programs, {dir} is a directory.
 	rules     string
@@ -98,6 +100,11 @@ func TestEvasion(t *testing.T) {
 		}
 		t.Run(a.name, func(t *testing.T) {
 			bpftest.Need(t, a.needs...)
+			for _, hook := range a.hooks {
+				if !features.Detect(t.Context()).Has(hook) {
+					t.Skipf("missing feature: %s", hook)
+				}
+			}
 			defer func(outer testing.TB) { l.TB = outer }(l.TB)
 			l.TB = t
 			before := l.try(t, &a, false)

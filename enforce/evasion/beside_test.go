@@ -18,12 +18,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"snitch/bpf/bpftest"
+	"snitch/bpf/features"
 	"snitch/monitor/event"
 )
 
 // besideAttempts go where no program of these hooks runs, or have others send.
 func besideAttempts() []attempt {
-	const noHook = "the monitor: a row of family `packet`; no hook judges it yet. Needs CAP_NET_RAW on the host's network"
+	const noHook = "the monitor: a row of family `packet`; frames pass no hook, and rules about addresses do not speak of such sockets. Needs CAP_NET_RAW on the host's network"
 	return []attempt{
 		{name: "packet-socket", does: "AF_PACKET: whole frames, and packets (`SOCK_DGRAM`)", result: seen, by: noHook, needs: []*bpftest.Feature{bpftest.AFPacket()},
 			act: packetSocket(false), like: ofFamily(unix.AF_PACKET)},
@@ -35,6 +36,12 @@ func besideAttempts() []attempt {
 					eventually(r.T, "a record of the socket", func() bool { return r.lab.seen(r.attempt.like) })
 				}
 			}},
+		{name: "packet-denied", does: "AF_PACKET, where a rule denies `proto: packet`; `proto: xdp` is the same", result: stopped, by: "BPF LSM, where it runs (`snitch doctor`): lsm/socket_create",
+			needs: []*bpftest.Feature{bpftest.AFPacket()}, hooks: []features.Feature{features.LSM}, act: packetSocket(false),
+			rules: "\nrules:\n  - {id: forbidden, action: deny, process: {exe: \"{attacker}\"}, to: {proto: [packet, xdp]}}\n"},
+		{name: "packet-confined", does: "AF_PACKET by a confined program", result: stopped, by: "BPF LSM, where it runs: lsm/socket_create",
+			needs: []*bpftest.Feature{bpftest.AFPacket()}, hooks: []features.Feature{features.LSM}, act: packetSocket(false),
+			rules: "\nconfine:\n  - {id: locked, process: {exe: \"{attacker}\"}}\nrules:\n"},
 		{name: "tun", does: "a tun device: packets that come in there and are forwarded", result: limit, by: "forwarded packets belong to no program. Needs CAP_NET_ADMIN and forwarding", act: tunDevice},
 		{name: "tunnel-device", does: "a VXLAN device whose other end is the forbidden address", result: limit,
 			by: "the packet inside is judged, the one around it is the kernel's. Needs CAP_NET_ADMIN; a confined program is refused the address inside", act: vxlanDevice},

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"snitch/bpf/features"
 	"snitch/monitor/event"
 )
 
@@ -43,7 +44,8 @@ func timeAttempts() []attempt {
 				return nil
 			})},
 		{name: "older-of-the-dead", does: "a connection older than the rule, whose opener passed it on and ended", result: stopped,
-			by: "who holds the socket inherits it at the flip; cut there; " + atEgress, late: true, resets: true, silent: true, act: olderOfTheDead, between: forgotten},
+			by: "who holds the socket inherits it at the flip; cut there; " + atEgress, late: true, resets: true, silent: true,
+			hooks: []features.Feature{features.FileIterator, features.TracingStorage}, act: olderOfTheDead, between: forgotten},
 	}
 }
 

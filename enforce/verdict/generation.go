@@ -110,6 +110,11 @@ func (g *generation) protos() iter.Seq2[uint32, uint32] {
 				return
 			}
 		}
+		for proto, family := range map[uint32]uint16{bpf.VerdictProtoPacket: event.AFPacket, bpf.VerdictProtoVsock: event.AFVsock, bpf.VerdictProtoXDP: event.AFXDP} {
+			if !yield(proto, uint32(columns[event.FamilyName(family)])) {
+				return
+			}
+		}
 	}
 }
 

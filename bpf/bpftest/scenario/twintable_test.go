@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"os"
@@ -8,11 +9,16 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"snitch/bpf/features"
 )
 
 // beyond says why no hook of a cgroup stops a scenario, "" for those that are
 // stopped. docs/enforcement.md has the same table.
 func beyond(s *scenario) string {
+	if features.Detect(context.Background()).Has(features.LSM) {
+		return "" // such sockets are not made
+	}
 	switch {
 	case strings.HasPrefix(s.name, "packet-"):
 		return "AF_PACKET: its frames pass no hook of a cgroup"
