@@ -44,7 +44,6 @@ type Verdicts struct {
 	links  []link.Link // a dropped link detaches: keep each
 	mechs  []Mechanism
 	poller poller
-	staged uint32 // last generation that was staged
 }
 
 // LoadVerdicts loads the programs and maps, and attaches nothing. Maps that an

@@ -132,11 +132,12 @@ func putError(what string, err error) error {
 }
 
 // NextGeneration is the number that Stage will give: in the slot that is not in
-// use, and never one that was given before, also to tables that were not flipped
-// to, for programs remember what the tables of a number said.
+// use, and never one that was given before, also by an earlier process and to
+// tables that were not flipped to: programs remember what the tables of a number
+// said, and subjects their class in them.
 func (v *Verdicts) NextGeneration() uint32 {
 	used := v.Generation()
-	next := max(used, v.staged) + 1
+	next := max(used, atomic.LoadUint32(&v.page.Staged)) + 1
 	if next&1 == used&1 {
 		next++
 	}
@@ -167,7 +168,7 @@ func (v *Verdicts) Stage(t *VerdictTables, kernelClass uint32) (generation uint3
 		return 0, err
 	}
 	atomic.StoreUint32(&v.page.KernelClass[slot], kernelClass)
-	v.staged = generation
+	atomic.StoreUint32(&v.page.Staged, generation)
 	return generation, nil
 }
 

@@ -252,6 +252,7 @@ func TestVerdictsSurvive(t *testing.T) {
 	}
 	generation := attached(t, first, VerdictDeny)
 	id := self(t, first)
+	staged, _ := uniform(t, first, VerdictAllow) // it is gone before it flips
 	err = errors.Join(first.PutSubject(id, subjectOf(generation, 1)), first.Close(true))
 	if err != nil {
 		t.Fatal(err)
@@ -265,6 +266,9 @@ func TestVerdictsSurvive(t *testing.T) {
 	}
 	if !second.Enforcing() || second.Generation() != generation {
 		t.Errorf("taken over: enforcing %t, generation %d; want true, %d", second.Enforcing(), second.Generation(), generation)
+	}
+	if next := second.NextGeneration(); next <= staged || next&1 == generation&1 {
+		t.Errorf("the next generation is %d, where %d was staged and %d is in use", next, staged, generation)
 	}
 	if err := errors.Join(second.Beat(), second.Attach()); err != nil {
 		t.Fatal(err)

@@ -97,7 +97,7 @@ type verdictVerdictControl struct {
 	KernelClass [2]uint32
 	HoldLimit   uint64
 	Hold        uint32
-	Pad         uint32
+	Staged      uint32
 }
 
 type verdictVerdictCount uint32

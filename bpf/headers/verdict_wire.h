@@ -39,7 +39,7 @@ struct verdict_control {
 	__u32 kernel_class[2]; /* class of sockets without a process, by slot; 0: pass */
 	__u64 hold_limit;      /* ns that a connect is held at most */
 	__u32 hold;	       /* 1: hold TCP connects until user space answers */
-	__u32 pad;
+	__u32 staged;	       /* the last generation that subjects were written for */
 };
 
 /* Classes of a process: of both slots, so that one flip changes all of them. */
