@@ -17,12 +17,13 @@ import (
 func newConfig(io stdio) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "Write, show and check the configuration",
+		Short: "Write, show, check and import the configuration",
 		Long: `The configuration is /etc/snitch/config.yaml. Everything has a default: without
 the file the daemon runs as well. SIGHUP makes a running daemon read it again.`,
 		Example: `  sudo snitch config init /etc/snitch/config.yaml
   snitch config check
-  snitch config show --changed`,
+  snitch config show --changed
+  snitch config import /etc/picosnitch/config.toml`,
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -32,7 +33,7 @@ the file the daemon runs as well. SIGHUP makes a running daemon read it again.`,
 			return cmd.Help()
 		},
 	}
-	cmd.AddCommand(newConfigInit(io), newConfigShow(io), newConfigCheck(io))
+	cmd.AddCommand(newConfigInit(io), newConfigShow(io), newConfigCheck(io), newConfigImport(io))
 	return cmd
 }
 
