@@ -200,16 +200,15 @@ static __noinline int unowned(struct bpf_sock *sk, struct query *q)
 	return settle(q, sk, NULL);
 }
 
-/* Refuses a packet for what it is, whatever the tables say. */
-static __noinline int refuse(struct bpf_sock *sk, struct query *q, __u32 why, __u32 what)
+static __noinline int refuse_routed(struct bpf_sock *sk, struct query *q)
 {
 	struct verdict_control *ctl = control();
 
 	if (ctl && !ctl->closed && is_dead(ctl))
 		return 1;
-	count(what);
+	count(COUNT_ROUTED);
 	q->generation = ctl ? ctl->generation : 0;
-	q->flags = why;
+	q->flags = EVENT_ROUTED;
 	tell(q, sk, VERDICT_DENIED, VERDICT_DENY);
 	return 0;
 }
@@ -256,8 +255,12 @@ static __noinline int judge_packet(struct bpf_sock *sk, struct verdict_sock *st,
 		if (is_datagram(q->proto) && peer_answers(st, q))
 			return 1;
 	}
-	if (q->verdict != VERDICT_DENY && hides_port(sk, q))
-		return refuse(sk, q, EVENT_FRAGMENT, COUNT_FRAGMENT);
+	if (q->verdict != VERDICT_DENY && hides_port(sk, q)) {
+		count(COUNT_FRAGMENT);
+		q->verdict = blur(VERDICT_DENY);
+		q->flags = blur(EVENT_FRAGMENT);
+		q->rule = blur(0);
+	}
 	if (sk->type == SOCK_RAW && passes(q->verdict) && q->proto != (__u8)sk->protocol) {
 		/* it writes headers of its own: both must be allowed */
 		q->proto = sk->protocol;
@@ -297,7 +300,7 @@ static __noinline int egress_slow(struct __sk_buff *skb, struct bpf_sock *sk)
 	if (st)
 		q.id = st->id;
 	if (e.routed)
-		return refuse(sk, &q, EVENT_ROUTED, COUNT_ROUTED);
+		return refuse_routed(sk, &q);
 	if (!st || !st->id.start)
 		return unowned(sk, &q);
 	if (same_peer(&st->out, e.dst, e.dport) && sk->type != SOCK_RAW &&

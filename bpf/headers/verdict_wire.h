@@ -226,7 +226,7 @@ enum verdict_count {
 	COUNT_NOT_PROMOTED = 14, /* another file ran than was announced */
 	COUNT_HELD = 15,	 /* connects that waited for user space */
 	COUNT_EXPIRED = 16,	 /* of these, SYNs that got what is undecided */
-	COUNT_FRAGMENT = 17,	 /* later fragments of raw sockets, refused */
+	COUNT_FRAGMENT = 17,	 /* of those denied, later fragments of raw sockets */
 	COUNT_MAX = 18,
 };
 

@@ -63,7 +63,7 @@ func (b *Backend) Status() enforce.Status {
 		s.Problem = err.Error()
 		return s
 	}
-	s.Denied = counts[bpf.CountDenied] + counts[bpf.CountRouted] + counts[bpf.CountFragment] + counts[bpf.CountBadPacket] + counts[bpf.CountDeadRefused]
+	s.Denied = counts[bpf.CountDenied] + counts[bpf.CountRouted] + counts[bpf.CountBadPacket] + counts[bpf.CountDeadRefused]
 	s.Lost += counts[bpf.CountRingFull]
 	s.Held, s.Expired = counts[bpf.CountHeld], counts[bpf.CountExpired]
 	return s
