@@ -36,7 +36,7 @@ func timeAttempts() []attempt {
 		{name: "flood", does: "hundreds of connects that must all be asked about, and one among them", result: stopped, by: atHold + "; the deadline's default: deny",
 			rules: forbidCountry, undecided: event.ActionDeny, act: flood},
 		{name: "bind-while-held", does: "a held connect, and `bind` on the same socket before the answer", result: stopped,
-			by: atHold, rules: forbidCountry, slow: 500 * time.Millisecond, act: bindWhileHeld},
+			by: atHold + "; the deadline's default: deny", rules: forbidCountry, undecided: event.ActionDeny, slow: 500 * time.Millisecond, act: bindWhileHeld},
 		{name: "older-connections", does: "connections that are older than the rule, TCP and UDP", result: stopped, by: "cut at the flip; " + atEgress, short: true, late: true, resets: true, silent: true, act: older(nil)},
 		{name: "older-and-bound", does: "the same, after `bind` on the connected socket", result: stopped,
 			by: "cut at the flip; " + atEgress, late: true, resets: true, silent: true, act: older(func(fd int) error {
