@@ -8,9 +8,6 @@ import (
 	"snitch/monitor/export"
 )
 
-// DefaultRecords is where the system's daemon writes its logs.
-const DefaultRecords = "/var/log/snitch"
-
 // Records are the outputs beside the database.
 type Records struct {
 	Dir         string // of the logs; "": see LogDir
@@ -33,20 +30,16 @@ type Syslog struct {
 	Key         string
 }
 
-// LogDir is where the logs go: with the system's state directory the usual place,
-// else below it.
+// LogDir is where the logs go.
 func (c *Config) LogDir() string {
-	switch {
-	case c.Records.Dir != "":
+	if c.Records.Dir != "" {
 		return c.Records.Dir
-	case c.State == DefaultState:
-		return DefaultRecords
 	}
 	return filepath.Join(c.State, "log")
 }
 
 var outputSettings = []setting{
-	path("records.dir", DefaultRecords, "of the logs; without the line that, or log in another state directory", func(c *Config) *string { return &c.Records.Dir }),
+	path("records.dir", "/var/log/snitch", "of the logs; without the line log in the state directory", func(c *Config) *string { return &c.Records.Dir }),
 	choice("records.connections", []string{off, "csv", "json"}, "a line for each connection's begin, change and end", func(c *Config) *string { return &c.Records.Connections }),
 	boolean("records.programs", "history of programs: first seen, changed, started by another; with every_exec every start", func(c *Config) *bool { return &c.Records.Programs }),
 	boolean("records.errors", "the daemon's warnings and errors", func(c *Config) *bool { return &c.Records.Errors }),
