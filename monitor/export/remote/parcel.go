@@ -146,7 +146,9 @@ func unpack(key [16]byte, data []byte) (*Parcel, error) {
 		if err != nil {
 			return nil, fmt.Errorf("unpack parcel: row %d: %w", len(p.rows)+1, err)
 		}
-		p.rows = append(p.rows, l)
+		if p.rows = append(p.rows, l); len(p.rows) > parcelRows {
+			return nil, fmt.Errorf("unpack parcel: more than %d rows", parcelRows)
+		}
 	}
 	if err := lines.Err(); err != nil {
 		return nil, fmt.Errorf("unpack parcel: %w", err)

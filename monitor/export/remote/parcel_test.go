@@ -57,7 +57,7 @@ func TestColumns(t *testing.T) {
 // TestPackRoundTrip: what was packed comes out, and no parcel is too large for
 // those who read it.
 func TestPackRoundTrip(t *testing.T) {
-	g := testGrowth(2500)
+	g := testGrowth(400)
 	all := parcels(t, g)
 	var rows []any
 	for _, p := range all {
@@ -68,7 +68,7 @@ func TestPackRoundTrip(t *testing.T) {
 			rows = append(rows, l.row)
 		}
 	}
-	if len(all) < 3 || len(rows) != 2500+1+3 {
+	if len(all) < 3 || len(rows) != 400+1+3 {
 		t.Fatalf("%d parcels with %d rows", len(all), len(rows))
 	}
 	first, ok := rows[0].(*connection)
@@ -92,7 +92,7 @@ func TestUnpackRefuses(t *testing.T) {
 	}
 	for name, lines := range map[string]string{
 		"empty": "", "another form": `{"form":2,"host":"h","written":"2026-01-01T00:00:00Z"}`, "no host": `{"form":1,"host":"","written":"2026-01-01T00:00:00Z"}`,
-		"unknown table": head + "x{}\n", "unknown column": head + `c{"nope":1}` + "\n", "two values": head + "c{} {}\n", "too much": head + strings.Repeat("c{}\n", maxUnpacked/4),
+		"unknown table": head + "x{}\n", "unknown column": head + `c{"nope":1}` + "\n", "two values": head + "c{} {}\n", "too much": head + strings.Repeat("c{}\n", parcelRows+1), "too large": head + "c{}" + strings.Repeat(" ", maxUnpacked),
 		"long line": head + `c{"exe":"` + strings.Repeat("x", maxLine) + "\"}\n",
 	} {
 		if _, err := unpack(good.Key, gzipped(t, lines)); err == nil {

@@ -1,6 +1,7 @@
 package servertest
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -33,9 +34,10 @@ type Server struct {
 	CA      []byte // PEM, that signed the certificate of the server
 	Client  Pair   // a certificate that CA signed, for a client
 
-	dir string
-	cmd *exec.Cmd
-	log *os.File
+	dir    string
+	cmd    *exec.Cmd     // nil: none was started, or it was killed
+	exited chan struct{} // closed at its end
+	log    *os.File
 }
 
 // Pair is a certificate and its key in PEM.
@@ -54,9 +56,7 @@ func Start(t testing.TB, dialect string) *Server {
 		if s.log != nil {
 			_ = s.log.Close()
 		}
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
+		remove(t, dir)
 	})
 	s.certificates(t)
 	if s.log, err = os.Create(filepath.Join(dir, "log")); err != nil {
@@ -79,17 +79,29 @@ func Start(t testing.TB, dialect string) *Server {
 	return s
 }
 
+// remove tries again while processes of a killed server still write.
+func remove(t testing.TB, dir string) {
+	for deadline := time.Now().Add(startWithin); ; time.Sleep(50 * time.Millisecond) {
+		err := os.RemoveAll(dir)
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Error(err)
+			return
+		}
+	}
+}
+
 // Start starts a server that was killed, with further arguments.
 func (s *Server) Start(t testing.TB, args ...string) {
 	t.Helper()
-	s.cmd = s.command(s.binary(t), append(s.arguments(), args...)...)
-	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
-	if err := s.cmd.Start(); err != nil {
-		t.Fatalf("start %s: %v", s.Dialect, err)
-	}
 	for deadline := time.Now().Add(startWithin); ; time.Sleep(50 * time.Millisecond) {
+		if s.ended() { // not started, or it met what a killed one left behind for a moment
+			s.spawn(t, args)
+		}
 		out, err := s.client("SELECT 1").CombinedOutput()
-		if err == nil {
+		if err == nil && !s.ended() {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -97,6 +109,33 @@ func (s *Server) Start(t testing.TB, args ...string) {
 			t.Fatalf("%s does not serve within %s: %s\n%s", s.Dialect, startWithin, out, log)
 		}
 	}
+}
+
+// ended reports whether no server runs.
+func (s *Server) ended() bool {
+	if s.cmd == nil {
+		return true
+	}
+	select {
+	case <-s.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *Server) spawn(t testing.TB, args []string) {
+	t.Helper()
+	cmd, exited := s.command(s.binary(t), append(s.arguments(), args...)...), make(chan struct{})
+	cmd.Stdout, cmd.Stderr = s.log, s.log
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("start %s: %v", s.Dialect, err)
+	}
+	s.cmd, s.exited = cmd, exited
+	go func() {
+		_ = cmd.Wait() // killed, or it said why in its log
+		close(exited)
+	}()
 }
 
 func (s *Server) binary(t testing.TB) string {
@@ -137,30 +176,15 @@ func (s *Server) hba(t testing.TB) {
 // Kill ends the server at once, as a power failure of the process.
 func (s *Server) Kill(t testing.TB) {
 	t.Helper()
-	if s.cmd == nil || s.cmd.Process == nil {
+	if s.ended() {
 		return
 	}
-	// Its whole group: PostgreSQL has many processes.
-	if err := syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL); err != nil && err != syscall.ESRCH {
+	// The others of PostgreSQL's processes notice, and end a moment later.
+	if err := s.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		t.Errorf("kill %s: %v", s.Dialect, err)
 	}
-	_ = s.cmd.Wait() // killed
+	<-s.exited
 	s.cmd = nil
-	// What a killed PostgreSQL leaves, and refuses to start over while another
-	// process has its old number.
-	_ = os.Remove(filepath.Join(s.dir, "data", "postmaster.pid"))
-}
-
-// Pause stops the server, or lets it go on: it is there and does not answer.
-func (s *Server) Pause(t testing.TB, stop bool) {
-	t.Helper()
-	signal := syscall.SIGCONT
-	if stop {
-		signal = syscall.SIGSTOP
-	}
-	if err := syscall.Kill(-s.cmd.Process.Pid, signal); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // Exec runs statements as the administrator does, through the server's own
