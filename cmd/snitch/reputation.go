@@ -104,6 +104,15 @@ func (d *daemon) reputationStatus() *control.Reputation {
 	return &control.Reputation{Known: s.Known, Waiting: s.Waiting, Asked: s.Asked, Uploaded: s.Uploaded, Dropped: s.Dropped, Failed: s.Failed, Error: s.Error}
 }
 
+// verdict is what VirusTotal said of a file; false when it is not asked.
+func (d *daemon) verdict(sha event.Digest) (control.Verdict, bool) {
+	if d.reputation == nil {
+		return control.Verdict{}, false
+	}
+	a := d.reputation.Of(sha)
+	return control.Verdict{Verdict: string(a.Verdict), Malicious: a.Malicious, Suspicious: a.Suspicious, Engines: a.Engines, At: a.At}, true
+}
+
 // prefixed is s behind before, "" when there is none.
 func prefixed(before, s string) string {
 	if s == "" {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	"snitch/bpf/bpftest"
+	"snitch/monitor/event"
 )
 
 // TestReputation: a program that VirusTotal calls malicious is an alert; who asks
@@ -60,6 +62,20 @@ func TestReputation(t *testing.T) {
 	})
 	if !strings.Contains(alerts, `"reason":"malicious: 3 of 70 engines of VirusTotal call it malicious, 0 suspicious"`) || !strings.Contains(alerts, `"sha256":"`) {
 		t.Error(alerts)
+	}
+	var told struct{ SHA256 string }
+	if err := json.Unmarshal([]byte(alerts), &told); err != nil {
+		t.Fatal(err)
+	}
+	sha, err := event.ParseDigest(told.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := d.client.Reputation(t.Context(), sha); err != nil || v.Verdict != "malicious" || v.Malicious != 3 || v.Engines != 70 || v.At.IsZero() {
+		t.Errorf("of the file the daemon says %+v, %v", v, err)
+	}
+	if v, err := d.client.Reputation(t.Context(), event.Digest{1}); err != nil || v.Verdict != "" {
+		t.Errorf("of another file the daemon says %+v, %v", v, err)
 	}
 	st := d.status(t)
 	if !slices.Contains(st.Broker.Helpers, "reputation") || st.Reputation == nil || st.Reputation.Known == 0 || st.Reputation.Error != "" || wrong.Load() != 0 {

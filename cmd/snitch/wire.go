@@ -245,7 +245,7 @@ func (d *daemon) run(ctx context.Context, ready func()) error {
 		g.Go(func() error { return d.notifier.Run(rest) })
 	}
 	server := control.New(control.Config{Access: control.Access{Group: d.state.gid}, Hub: d.hub, Status: d.status, Flush: d.store.Flush,
-		Reload: d.manager.Reload, SetAlerts: d.setAlerts, Enforce: d.enforceOrder, Doctor: d.doctor, Log: d.log})
+		Reload: d.manager.Reload, SetAlerts: d.setAlerts, Enforce: d.enforceOrder, Doctor: d.doctor, Reputation: d.verdict, Log: d.log})
 	g.Go(func() error { return server.Serve(rest, d.listener) })
 	g.Go(func() error {
 		defer endRest()

@@ -127,7 +127,7 @@ func TestVerdicts(t *testing.T) {
 	until(t, "all are known", func() bool { return len(h.told()) == len(want) })
 	for p, v := range want {
 		h.Look(p)
-		if got := h.Of(p.Executable.SHA256); got != v {
+		if got := h.Of(p.Executable.SHA256).Verdict; got != v {
 			t.Errorf("%s: %q, want %q", p.Executable.Path, got, v)
 		}
 	}
@@ -156,7 +156,7 @@ func TestKept(t *testing.T) {
 		t.Errorf("%v %v", info, err)
 	}
 	second := start(t, s, func(c *Config) { c.File = file })
-	if got := second.Of(p.Executable.SHA256); got != Malicious {
+	if got := second.Of(p.Executable.SHA256).Verdict; got != Malicious {
 		t.Errorf("got %q", got)
 	}
 	second.Look(p) // a bad one that runs again is told, and not asked
@@ -186,15 +186,15 @@ func TestUpload(t *testing.T) {
 	}
 	until(t, "all are known", func() bool { return len(h.told()) == len(all) })
 	for _, p := range []*event.Process{small, large} {
-		if n, ok := s.has(p.Executable.SHA256); !ok || h.Of(p.Executable.SHA256) != Uploaded {
-			t.Errorf("%s was not uploaded: %d %q", p.Executable.Path, n, h.Of(p.Executable.SHA256))
+		if n, ok := s.has(p.Executable.SHA256); !ok || h.Of(p.Executable.SHA256).Verdict != Uploaded {
+			t.Errorf("%s was not uploaded: %d %q", p.Executable.Path, n, h.Of(p.Executable.SHA256).Verdict)
 		}
 	}
 	if got := h.Stats().Uploaded; got != 2 || len(s.took) != 2 {
 		t.Errorf("%d uploaded, the server has %v", got, s.took)
 	}
 	for _, p := range all[2:] {
-		if v := h.Of(p.Executable.SHA256); v != NotFound {
+		if v := h.Of(p.Executable.SHA256).Verdict; v != NotFound {
 			t.Errorf("%s is %q", p.Executable.Path, v)
 		}
 	}
@@ -240,8 +240,8 @@ func TestRests(t *testing.T) {
 	began := time.Now()
 	h.Look(p)
 	until(t, "it is known", func() bool { return len(h.told()) == 1 })
-	if st := h.Stats(); st.Failed != 6 || st.Error != "" || h.Of(p.Executable.SHA256) != Clean {
-		t.Errorf("%+v %q", st, h.Of(p.Executable.SHA256))
+	if st := h.Stats(); st.Failed != 6 || st.Error != "" || h.Of(p.Executable.SHA256).Verdict != Clean {
+		t.Errorf("%+v %q", st, h.Of(p.Executable.SHA256).Verdict)
 	}
 	if took := time.Since(began); took < time.Second {
 		t.Errorf("it did not rest as the server wanted: %s", took)

@@ -119,11 +119,11 @@ func (s *Service) look(p *event.Process) (a Answer, again bool) {
 	return a, false
 }
 
-// Of is what is known of a file; Unasked when nothing is.
-func (s *Service) Of(sha event.Digest) Verdict {
+// Of is what is known of a file; its verdict is Unasked when nothing is.
+func (s *Service) Of(sha event.Digest) Answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.answers[sha].Verdict
+	return s.answers[sha]
 }
 
 // Stats is a copy of the counters.

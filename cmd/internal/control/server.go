@@ -43,7 +43,10 @@ type Config struct {
 	Enforce func(ctx context.Context, o EnforceOrder) (Enforce, error)
 	// Doctor tells what the kernel could do at the start. Nil: it is not told.
 	Doctor func() Doctor
-	Log    *slog.Logger
+	// Reputation tells what VirusTotal said of a file; false, or nil: it is not
+	// asked.
+	Reputation func(sha event.Digest) (Verdict, bool)
+	Log        *slog.Logger
 }
 
 // Server answers on the control socket.
@@ -53,7 +56,7 @@ type Server struct {
 	flushing chan struct{} // held by who flushes
 }
 
-// New makes a server. All of cfg but Enforce and Doctor is needed.
+// New makes a server. All of cfg but Enforce, Doctor and Reputation is needed.
 func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, flushing: make(chan struct{}, 1)}
 	mux := http.NewServeMux()
@@ -76,6 +79,7 @@ func (s *Server) routes() []route {
 	return []route{
 		{"GET /v1/status", s.status},
 		{"GET /v1/doctor", s.doctor},
+		{"GET /v1/reputation", s.reputation},
 		{"GET /v1/live", s.live},
 		{"POST /v1/flush", s.flush},
 		{"POST /v1/reload", s.reload},

@@ -26,6 +26,7 @@ const (
 type Daemon interface {
 	Status(ctx context.Context) (control.Status, error)
 	Doctor(ctx context.Context) (control.Doctor, error)
+	Reputation(ctx context.Context, sha event.Digest) (control.Verdict, error)
 	SetAlerts(ctx context.Context, ids []int64, state event.AlertState) error
 	Flush(ctx context.Context) error
 }
@@ -78,6 +79,7 @@ func New(cfg Config) *Handler {
 		"GET /api/policy":      h.policy,
 		"GET /api/health":      h.health,
 		"GET /api/place":       h.place,
+		"GET /api/reputation":  h.reputation,
 		"GET /api/credits":     h.credits,
 		"GET /api/status":      h.status,
 	} {

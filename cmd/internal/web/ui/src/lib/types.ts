@@ -273,6 +273,15 @@ export interface Place {
   network?: string;
 }
 
+export interface Reputation {
+  verdict: "" | "clean" | "suspicious" | "malicious" | "not-found" | "uploaded";
+  malicious: number;
+  suspicious: number;
+  engines: number;
+  at: string;
+  off?: string;
+}
+
 export interface Credit {
   text: string;
   url: string;

@@ -5,7 +5,7 @@ import { useData } from "../lib/data";
 import { is, label, negated, parts } from "../lib/filter";
 import { bytes, count, plural, show } from "../lib/format";
 import { go, usePlace } from "../lib/route";
-import type { Conns, Groups, Program, ProgramDetail, Series } from "../lib/types";
+import type { Conns, Groups, Program, ProgramDetail, Reputation, Series } from "../lib/types";
 import { Button, Copy, Empty, Loaded, Path, Text, When } from "./bits";
 import { Spark, valuesOf } from "./chart";
 import { ConnTable, Lineage, Where } from "./connection";
@@ -91,7 +91,7 @@ function ProgramPart({ value }: { value: string }) {
             <div class="fact"><dt>Path</dt><dd class="mono wrap">{show(x.path)}{x.view ? <span class="tag">{show(x.view)}</span> : null}</dd></div>
             <div class="fact"><dt>SHA-256</dt><dd>{x.sha256 ? <><span class="mono wrap">{x.sha256}</span> <Copy text={x.sha256} /></> : `not known: ${show(x.sha256_reason ?? "")}`}</dd></div>
             <div class="fact"><dt>Package</dt><dd>{x.package ? <span class={x.package.startsWith("modified:") ? "pill bad" : ""}>{show(x.package)}</span> : <span class="empty-value">unknown</span>}</dd></div>
-            <div class="fact"><dt>VirusTotal</dt><dd>not asked{x.sha256 && <> · <a href={`https://www.virustotal.com/gui/file/${x.sha256}`} target="_blank" rel="noreferrer noopener">look it up yourself</a></>}</dd></div>
+            <div class="fact"><dt>VirusTotal</dt><dd>{x.sha256 ? <VirusTotal sha={x.sha256} /> : "not asked: the digest is not known"}</dd></div>
             <div class="fact"><dt>Seen</dt><dd>first <When t={x.first} />, last <When t={x.last} />, {plural(x.connections, "connection")}</dd></div>
             {(x.names ?? []).length > 0 && <div class="fact"><dt>Called itself</dt><dd>{x.names!.map(show).join(", ")}</dd></div>}
             {(x.scripts ?? []).length > 0 && <div class="fact"><dt>Ran scripts</dt><dd class="mono wrap">{x.scripts!.map(show).join("\n")}</dd></div>}
@@ -107,6 +107,22 @@ function ProgramPart({ value }: { value: string }) {
         </section>}
       </>
     )}</Loaded>
+  );
+}
+
+/** What VirusTotal said of a file; the link leaves to it only when a person clicks. */
+function VirusTotal({ sha }: { sha: string }) {
+  const d = useData<Reputation>(`/api/reputation?sha256=${sha}`);
+  const v = d.value;
+  const bad = v?.verdict === "malicious" || v?.verdict === "suspicious";
+  const words = !v ? "…" : v.off ? "not asked" : v.verdict === "" ? "not asked yet" : v.verdict === "not-found" ? "nobody ever gave it the file" : v.verdict === "uploaded" ? "uploaded, and not looked at yet"
+    : `${v.malicious} of ${v.engines} engines call it malicious, ${v.suspicious} suspicious`;
+  return (
+    <>
+      {v && (bad || v.verdict === "clean") && <><span class={`pill ${bad ? "bad" : "good"}`}>{v.verdict}</span> </>}
+      <span title={v?.off ? show(v.off) : undefined}>{words}</span>{v && v.verdict !== "" && <span class="dim"> <When t={v.at} relative /></span>}
+      {" · "}<a href={`https://www.virustotal.com/gui/file/${sha}`} target="_blank" rel="noreferrer noopener">look it up yourself</a>
+    </>
   );
 }
 
