@@ -122,7 +122,7 @@ func newConfigCheck(io stdio) *cobra.Command {
 		Use:   "check [FILE]",
 		Short: "Say whether the daemon would take a configuration",
 		Long: `Read FILE (` + defaultConfig + `) as the daemon does, and say everything that is wrong with
-it: content, owner and mode. With - it is standard input, of which only the content counts.`,
+it: content, owner and mode, and those of the files that it names (as root). With - it is standard input, of which only the content counts.`,
 		Example: `  snitch config check
   snitch config check - < fleet/config.yaml`,
 		Args:              atMostOneFile,
@@ -131,6 +131,11 @@ it: content, owner and mode. With - it is standard input, of which only the cont
 			c, name, err := readConfig(io.in, args)
 			if err != nil {
 				return err
+			}
+			if name != standardInput {
+				if err := checkFiles(&c); err != nil {
+					return usageError(err, "mend the configuration, or the file")
+				}
 			}
 			changed := uint64(0)
 			for _, v := range c.Values() {
@@ -141,6 +146,29 @@ it: content, owner and mode. With - it is standard input, of which only the cont
 			return write(io.out, fmt.Sprintf("ok: %s: %s not as by default\n", text.Clean(name), text.Plural(changed, "setting")))
 		},
 	}
+}
+
+// standardInput is how messages call it.
+const standardInput = "standard input"
+
+// checkFiles reads the files that settings name, as the daemon would; who is not
+// root may not, and learns nothing about them.
+func checkFiles(c *config.Config) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	var errs []error
+	if c.VirusTotal.Key != "" {
+		if _, err := virusTotalServer(c.VirusTotal); err != nil {
+			errs = append(errs, fmt.Errorf("virustotal: %w", err))
+		}
+	}
+	if c.Records.Syslog.To != "" {
+		if _, err := syslogSettings(c.Records.Syslog); err != nil {
+			errs = append(errs, fmt.Errorf("records.syslog: %w", err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // maxConfig bounds what is read of standard input; one byte more is refused.
@@ -156,7 +184,7 @@ func readConfig(in io.Reader, args []string) (config.Config, string, error) {
 	var c config.Config
 	var err error
 	if name == "-" {
-		name = "standard input"
+		name = standardInput
 		var b []byte
 		if b, err = io.ReadAll(io.LimitReader(in, maxConfig)); err == nil {
 			c, err = config.Parse(name, b)

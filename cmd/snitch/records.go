@@ -128,28 +128,36 @@ func csvForm() (header []byte, form export.Form, err error) {
 	}, nil
 }
 
-// newSyslog prepares an output whose messages a helper without privileges sends.
-func (d *daemon) newSyslog(c config.Syslog) (export.Output, error) {
-	target, err := export.ParseTarget(c.To)
-	if err != nil {
-		return nil, err
+// syslogSettings are what the helper needs, with the files that are named.
+func syslogSettings(c config.Syslog) (settings export.Settings, err error) {
+	if settings.Target, err = export.ParseTarget(c.To); err != nil {
+		return settings, err
 	}
-	settings := export.Settings{Target: target}
 	if c.CA != "" {
 		if settings.CA, err = config.ReadTrusted(c.CA); err != nil {
-			return nil, fmt.Errorf("ca: %w", err)
+			return settings, fmt.Errorf("ca: %w", err)
 		}
 	}
 	if (c.Certificate == "") != (c.Key == "") {
-		return nil, errors.New("certificate and key belong together")
+		return settings, errors.New("certificate and key belong together")
 	}
-	if c.Certificate != "" {
-		if settings.Certificate, err = config.ReadTrusted(c.Certificate); err != nil {
-			return nil, fmt.Errorf("certificate: %w", err)
-		}
-		if settings.Key, err = config.ReadSecret(c.Key); err != nil {
-			return nil, fmt.Errorf("key: %w", err)
-		}
+	if c.Certificate == "" {
+		return settings, nil
+	}
+	if settings.Certificate, err = config.ReadTrusted(c.Certificate); err != nil {
+		return settings, fmt.Errorf("certificate: %w", err)
+	}
+	if settings.Key, err = config.ReadSecret(c.Key); err != nil {
+		return settings, fmt.Errorf("key: %w", err)
+	}
+	return settings, nil
+}
+
+// newSyslog prepares an output whose messages a helper without privileges sends.
+func (d *daemon) newSyslog(c config.Syslog) (export.Output, error) {
+	settings, err := syslogSettings(c)
+	if err != nil {
+		return nil, err
 	}
 	host, err := os.Hostname()
 	if err != nil {

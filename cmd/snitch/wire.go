@@ -210,7 +210,9 @@ func (d *daemon) publish(b monitor.Batch) {
 	d.infer(b.Connections)
 	out := d.engine.Batch(context.Background(), b.Connections)
 	d.meter.Decided(out.Decided)
-	d.causes.keep(out.Causes)
+	if d.filter.Whole() { // an explanation would show what is not to be kept
+		d.causes.keep(out.Causes)
+	}
 	d.look(b.Connections)
 	rows, late, execs := d.filter.Connections(b.Connections), d.filter.Late(out.Late), d.filter.Execs(b.Execs)
 	d.exporter.Publish(b.Time, rows, late, execs)

@@ -39,6 +39,13 @@ func (f *Filter) Set(p Privacy) {
 	f.privacy = p
 }
 
+// Whole reports whether the facts of connections are recorded as they are.
+func (f *Filter) Whole() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.privacy.Addresses && f.privacy.Ports && f.privacy.Commands
+}
+
 // Ignored is what was not recorded.
 func (f *Filter) Ignored() Ignored {
 	f.mu.Lock()
