@@ -22,6 +22,7 @@ var mayStart = []string{
 	"cmd/internal/broker/seal_arm64.go", // likewise
 	"bpf/features/lab.go",               // probes, before the seal
 	"cmd/snitch/geoipfetch.go",          // a command of its own, not the daemon
+	"cmd/snitch/remotecheck.go",         // likewise
 	"cmd/snitch/servicestart.go",        // the command that starts the daemon
 	"cmd/snitch/servicesystemd.go",      // the same where systemd is to do it
 }
