@@ -8,15 +8,19 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"snitch/bpf/features"
 )
 
+// refusesFamilies reports whether BPF LSM runs here.
+var refusesFamilies = sync.OnceValue(func() bool { return features.Detect(context.Background()).Has(features.LSM) })
+
 // beyond says why no hook of a cgroup stops a scenario, "" for those that are
 // stopped. docs/enforcement.md has the same table.
 func beyond(s *scenario) string {
-	if features.Detect(context.Background()).Has(features.LSM) {
+	if refusesFamilies() {
 		return "" // such sockets are not made
 	}
 	switch {
