@@ -194,7 +194,7 @@ func TestWebSignIn(t *testing.T) {
 	if !strings.Contains(next, w.origin+"/?token=") || strings.Contains(next, token) {
 		t.Errorf("then it printed %q", next)
 	}
-	ok(t, b.Click(`[aria-label="Sign out"]`))
+	ok(t, b.Click(`.rail [aria-label="Sign out"]`))
 	ok(t, b.Has("asks who you are"))
 	b.Complaints()
 }
