@@ -41,7 +41,7 @@ func (d *daemon) status(context.Context) (control.Status, error) {
 	s.Broker = control.Broker{PID: b.PID, Alive: b.Alive, Helpers: b.Helpers, Starts: b.Starts, Failed: b.Failed}
 	s.Database = d.databaseStatus()
 	s.Remote = d.remoteStatus()
-	s.Policy = d.policyStatus()
+	s.Policy, s.Fleet = d.policyStatus(), d.fleetStatus()
 	s.Enforce = reported(d.enforce.Status())
 	s.Packages, s.Desktops = d.packagesStatus(), d.desktopsStatus()
 	s.Memory.RSS, s.Memory.PSS = memory(os.Getpid())

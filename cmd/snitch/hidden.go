@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"snitch/cmd/internal/broker"
+	"snitch/cmd/internal/fleet"
 	"snitch/monitor/dns"
 	"snitch/monitor/export"
 	"snitch/monitor/export/remote"
@@ -36,7 +37,8 @@ func runHidden(args []string, stderr io.Writer) (code int, done bool) {
 	case wordHelper:
 		err = broker.RunHelper(context.Background(), args[1:], map[broker.Kind]broker.Work{
 			broker.ReverseDNS: dns.ReverseHelper, broker.Notify: notify.Helper, broker.CustomRules: custom.Work,
-			broker.RemoteSQL: remote.Work, broker.Syslog: export.SyslogHelper, broker.Reputation: reputation.Helper})
+			broker.RemoteSQL: remote.Work, broker.Syslog: export.SyslogHelper, broker.Reputation: reputation.Helper,
+			broker.FetchBundle: fleet.Work, broker.FetchGit: fleet.Work, broker.VerifyPGP: fleet.Work})
 	case wordRemoteCheck:
 		return runRemoteCheckChild(os.Stdin, os.Stdout, stderr), true
 	case wordFetch:

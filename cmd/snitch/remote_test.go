@@ -19,16 +19,16 @@ import (
 	"snitch/monitor/store/schema"
 )
 
-// fleet is a PostgreSQL server with the tables of `snitch remote schema` and an
+// hosts is a PostgreSQL server with the tables of `snitch remote schema` and an
 // account that may add rows, and a configuration that sends there by TLS.
-type fleet struct {
+type hosts struct {
 	*servertest.Server
 	config string
 }
 
-func newFleet(t *testing.T) *fleet {
+func newHosts(t *testing.T) *hosts {
 	t.Helper()
-	f := &fleet{Server: servertest.Start(t, servertest.Postgres)}
+	f := &hosts{Server: servertest.Start(t, servertest.Postgres)}
 	f.Exec(t, "", "CREATE DATABASE fleet")
 	f.Exec(t, "", "CREATE ROLE snitch LOGIN PASSWORD 'open sesame'")
 	tables, err := snitchCommand("remote", "schema", "postgres", "--writer", "snitch").Output()
@@ -44,7 +44,7 @@ func newFleet(t *testing.T) *fleet {
 	return f
 }
 
-func (f *fleet) number(t *testing.T, query string) int64 {
+func (f *hosts) number(t *testing.T, query string) int64 {
 	t.Helper()
 	n, err := strconv.ParseInt(f.Exec(t, "fleet", query), 10, 64)
 	if err != nil {
@@ -53,7 +53,7 @@ func (f *fleet) number(t *testing.T, query string) int64 {
 	return n
 }
 
-func (f *fleet) daemon(t *testing.T, state string) *daemonProcess {
+func (f *hosts) daemon(t *testing.T, state string) *daemonProcess {
 	t.Helper()
 	return startDaemonIn(t, state, nil, "--config", f.config)
 }
@@ -65,7 +65,7 @@ func TestRemoteRecord(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short: starts PostgreSQL and daemons")
 	}
-	f, state := newFleet(t), tempState(t)
+	f, state := newHosts(t), tempState(t)
 	out, err := snitchCommand("remote", "check", "--config", f.config).CombinedOutput()
 	if err != nil || !strings.HasPrefix(string(out), "ok: postgres on localhost:") || !strings.Contains(string(out), "with TLS") || strings.Contains(string(out), "more than it needs") {
 		t.Fatalf("check: %v\n%s", err, out)
@@ -107,7 +107,7 @@ func TestRemoteRecord(t *testing.T) {
 }
 
 // agree: what the server has and what still waits is what the record here has.
-func (f *fleet) agree(t *testing.T, state string) {
+func (f *hosts) agree(t *testing.T, state string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(state, schema.FileName)+"?mode=ro")
 	if err != nil {

@@ -49,7 +49,7 @@ SHA-256), started by whom, talks to which name and address, with how many bytes.
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
 	root.SetHelpTemplate(helpTemplate)
-	root.AddCommand(newRun(io), newStart(io), newStop(io), newRestart(io), newTUI(io), newTop(io), newLog(io), newQuery(io), newExport(io), newStatus(io), newAlerts(io), newPolicy(io), newBundle(io), newEnforce(io), newWeb(io), newGeoIP(io), newConfig(io), newImport(io), newRemote(io), newDoctor(io), newVersion(io), newCompletion(io), newMan(io))
+	root.AddCommand(newRun(io), newStart(io), newStop(io), newRestart(io), newTUI(io), newTop(io), newLog(io), newQuery(io), newExport(io), newStatus(io), newAlerts(io), newPolicy(io), newBundle(io), newFleet(io), newEnforce(io), newWeb(io), newGeoIP(io), newConfig(io), newImport(io), newRemote(io), newDoctor(io), newVersion(io), newCompletion(io), newMan(io))
 	return root
 }
 

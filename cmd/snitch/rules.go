@@ -159,12 +159,16 @@ func (d *daemon) openEngine(context.Context) error {
 // openPolicy loads the rules. The record keeps what they were.
 func (d *daemon) openPolicy(ctx context.Context) error {
 	opts := policy.Options{Log: d.log, Spawn: func(ctx context.Context) (io.ReadWriteCloser, error) { return d.broker.Start(ctx, broker.CustomRules) }}
+	source, err := d.source(newRuleSource(d.cfg.Rules.Dir))
+	if err != nil {
+		return err
+	}
 	d.manager = policy.NewManager(policy.ManagerConfig{
-		Source: newRuleSource(d.cfg.Rules.Dir), Keeper: bundle.Keeper{Dir: d.state.path}, Engine: d.engine,
+		Source: source, Keeper: bundle.Keeper{Dir: d.state.path}, Engine: d.engine,
 		Compile: func(s *bundle.Snapshot) (*policy.Policy, error) { return compile(ctx, s, d.cfg.Rules, d.protect, opts) },
 		Used:    d.policyUsed, Alert: d.raise, Log: d.log.With("component", "policy"),
 	})
-	if err := d.manager.Start(); err != nil {
+	if err := d.startPolicy(); err != nil {
 		return rulesError(err)
 	}
 	return nil
@@ -177,6 +181,9 @@ func rulesError(err error) error {
 // policyUsed keeps the rules with the record, so that it can be replayed, and
 // has open connections decided again. What reading them needed is given back.
 func (d *daemon) policyUsed(p *policy.Policy, from *bundle.Snapshot) {
+	if d.fleet != nil {
+		d.fleet.Used(from.Digest())
+	}
 	files := make([]store.RuleFile, 0, len(from.Files))
 	for _, f := range from.Files {
 		files = append(files, store.RuleFile{Path: f.Path, Data: f.Data})

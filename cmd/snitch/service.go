@@ -160,7 +160,7 @@ func (s *service) signals(ctx context.Context, d *daemon) {
 		case <-hup:
 			s.notify(systemd.SdNotifyReloading + "\n" + systemd.SdNotifyMonotonicUsec())
 			s.reload(d)
-			_ = d.manager.Reload() // it tells its error itself
+			d.refresh()
 			s.notify(systemd.SdNotifyReady)
 		}
 	}

@@ -165,6 +165,7 @@ func formatStatus(st control.Status) string {
 	enforceLine(line, st.Enforce)
 	packagesLine(line, st.Packages)
 	policyLines(line, st.Policy)
+	fleetLines(line, st.Fleet)
 	desktopsLine(line, st.Desktops)
 	databaseLine(line, st.Database)
 	remoteLine(line, st.Remote)

@@ -20,6 +20,7 @@ import (
 	"snitch/cmd/internal/broker"
 	"snitch/cmd/internal/config"
 	"snitch/cmd/internal/control"
+	"snitch/cmd/internal/fleet"
 	"snitch/enforce"
 	"snitch/monitor"
 	"snitch/monitor/digest"
@@ -58,6 +59,8 @@ type daemon struct {
 	engine     *policy.Engine
 	causes     *causes
 	manager    *policy.Manager
+	fleet      *fleet.Source // nil: the rules are of this machine
+	pulseOf    *alertPulse   // nil without a fleet
 	enforce    *enforce.Controller
 	denier     *denier
 	subjects   *subjects
@@ -210,6 +213,7 @@ func (d *daemon) publish(b monitor.Batch) {
 	d.infer(b.Connections)
 	out := d.engine.Batch(context.Background(), b.Connections)
 	d.meter.Decided(out.Decided)
+	d.pulseOf.note(out.Alerts)
 	if d.filter.Whole() { // an explanation would show what is not to be kept
 		d.causes.keep(out.Causes)
 	}
@@ -247,7 +251,7 @@ func (d *daemon) run(ctx context.Context, ready func()) error {
 		g.Go(func() error { return d.notifier.Run(rest) })
 	}
 	server := control.New(control.Config{Access: control.Access{Group: d.state.gid}, Hub: d.hub, Status: d.status, Flush: d.store.Flush,
-		Reload: d.manager.Reload, SetAlerts: d.setAlerts, Enforce: d.enforceOrder, Doctor: d.doctor, Reputation: d.verdict, Log: d.log})
+		Reload: d.reload, SetAlerts: d.setAlerts, Enforce: d.enforceOrder, Doctor: d.doctor, Reputation: d.verdict, Log: d.log})
 	g.Go(func() error { return server.Serve(rest, d.listener) })
 	g.Go(func() error {
 		defer endRest()

@@ -17,6 +17,7 @@ var helperEnvironment = []string{"GOMAXPROCS=2", "GOMEMLIMIT=32MiB", "LANG=C", "
 const (
 	helperFiles = 64
 	helperData  = 1 << 29 // bytes; the Go runtime reserves much and uses little
+	helperDisk  = 1 << 29 // bytes of a file, of kinds that run programs; others write none
 )
 
 // Work is what a helper of one kind does: it reads requests and writes answers
@@ -41,7 +42,11 @@ func RunHelper(ctx context.Context, args []string, works map[Kind]Work) error {
 		return err
 	}
 	name("snitch-" + string(kind))
-	for resource, most := range map[int]uint64{unix.RLIMIT_CORE: 0, unix.RLIMIT_FSIZE: 0,
+	disk := uint64(0)
+	if kind.executes() {
+		disk = helperDisk
+	}
+	for resource, most := range map[int]uint64{unix.RLIMIT_CORE: 0, unix.RLIMIT_FSIZE: disk,
 		unix.RLIMIT_NOFILE: helperFiles, unix.RLIMIT_DATA: helperData} {
 		if err := limit(resource, most); err != nil {
 			return err
@@ -54,8 +59,10 @@ func RunHelper(ctx context.Context, args []string, works map[Kind]Work) error {
 			return fmt.Errorf("forbid tracing: %w", err)
 		}
 	}
-	if err := Seal(); err != nil {
-		return err
+	if !kind.executes() {
+		if err := Seal(); err != nil {
+			return err
+		}
 	}
 	if err := work(ctx, os.Stdin, os.Stdout); err != nil {
 		return fmt.Errorf("helper %s: %w", kind, err)

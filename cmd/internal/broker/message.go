@@ -20,14 +20,25 @@ const (
 	RemoteSQL   Kind = "remote-sql"   // writes to an SQL server on another host
 	Reputation  Kind = "reputation"   // asks VirusTotal about programs
 	Syslog      Kind = "syslog"       // sends messages to a syslog server
+	FetchBundle Kind = "fetch-bundle" // brings signed rules over HTTPS
+	FetchGit    Kind = "fetch-git"    // brings rules from a git remote, by git
+	VerifyPGP   Kind = "verify-pgp"   // verifies signatures, by gpgv
 )
 
 // Kinds lists every kind of helper.
-func Kinds() []Kind { return []Kind{ReverseDNS, Notify, CustomRules, RemoteSQL, Syslog, Reputation} }
+func Kinds() []Kind {
+	return []Kind{
+		ReverseDNS, Notify, CustomRules, RemoteSQL, Syslog, Reputation, FetchBundle, FetchGit, VerifyPGP,
+	}
+}
 
 // perUser says that a helper of this kind runs as a user who is logged in and
 // not as the one of Config.
 func (k Kind) perUser() bool { return k == Notify }
+
+// executes says that a helper of this kind runs programs itself, as the user that
+// it is and without privileges to gain.
+func (k Kind) executes() bool { return k == FetchGit || k == VerifyPGP }
 
 func (k Kind) valid() bool {
 	for _, known := range Kinds() {

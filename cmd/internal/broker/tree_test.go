@@ -25,6 +25,7 @@ var mayStart = []string{
 	"cmd/snitch/remotecheck.go",         // likewise
 	"cmd/snitch/servicestart.go",        // the command that starts the daemon
 	"cmd/snitch/servicesystemd.go",      // the same where systemd is to do it
+	"cmd/internal/fleet/exec.go",        // git and gpgv, in a helper's process
 }
 
 // ofTests are directories of which nothing is linked into the core: the import

@@ -25,6 +25,7 @@ type Config struct {
 	Tier          string // how bytes are counted; auto is the best there is
 	LogLevel      string
 	Rules         Rules
+	Fleet         Fleet
 	Notify        Notify
 	Enforce       Enforce
 	Log           Log
@@ -121,6 +122,7 @@ func Default() Config {
 		Hash:        Hash{MaxSize: 2 << 30, Deadline: 5 * time.Second, Entries: 16384},
 		Tier:        "auto", LogLevel: "info",
 		Rules: Rules{Dir: DefaultRules}, Notify: Notify{Desktop: true},
+		Fleet:   defaultFleet(),
 		Enforce: Enforce{Mode: "audit", Fail: "auto", Backend: "auto", Hold: Hold{Deadline: 2 * time.Second, Then: "allow", Programs: "auto"}, ProtectSSH: true},
 		Log:     Log{Addresses: true, Ports: true, Commands: true},
 		Remote:  Remote{TLS: TLSRequired, Spool: 256_000_000}, Metrics: Metrics{Listen: off},

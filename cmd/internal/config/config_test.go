@@ -15,7 +15,7 @@ func TestParse(t *testing.T) {
 	full := Config{State: "/srv/snitch", Interval: 30 * time.Second, DrainInterval: 500 * time.Millisecond,
 		Retention: Retention{Age: 90 * 24 * time.Hour, Size: 0}, FlowEntries: 1024, EveryExec: true, ReverseDNS: true,
 		Hash: Hash{MaxSize: 512 << 20, Deadline: time.Second, Entries: 100}, Cgroup: "/sys/fs/cgroup/x", Tier: "counters", LogLevel: "debug",
-		Rules: Rules{Dir: "/srv/rules", Test: true, Off: "a.b, c-1"}, Notify: Notify{Quiet: "22:00-07:00"},
+		Fleet: defaultFleet(), Rules: Rules{Dir: "/srv/rules", Test: true, Off: "a.b, c-1"}, Notify: Notify{Quiet: "22:00-07:00"},
 		Enforce:    Enforce{Mode: "enforce", Fail: "closed", Backend: "nft", Hold: Hold{Deadline: 500 * time.Millisecond, Then: "deny", Programs: "/mnt,/srv"}},
 		Log:        Log{Ports: true, Ignore: Ignore{Ports: "443, 53", Domains: "example.org", Networks: "10.0.0.0/8, 192.0.2.1/32"}},
 		Remote:     Remote{URL: "mariadb://s@h/d", PasswordFile: "/p", TLS: TLSOff, CAFile: "/a", CertFile: "/c", KeyFile: "/k", Host: "web-1", Spool: 1e9},

@@ -25,6 +25,23 @@ func Load(file string) (Config, error) {
 	return Parse(file, b)
 }
 
+// ReadFile reads a file that the configuration names, at most a mebibyte: one that
+// nobody but root can have written, and of a secret nobody else read.
+func ReadFile(file string, secret bool) ([]byte, error) {
+	mode := fs.FileMode(0o022)
+	if secret {
+		mode = 0o077
+	}
+	b, err := readTrusted(file, maxFile+1, mode)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read %s: %w", file, err)
+	case len(b) > maxFile:
+		return nil, fmt.Errorf("read %s: larger than %d bytes", file, maxFile)
+	}
+	return b, nil
+}
+
 // trustError says why a file is not to be believed.
 type trustError struct{ problem string }
 

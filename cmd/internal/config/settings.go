@@ -29,7 +29,7 @@ func reloads(s setting) setting {
 // which the daemon was built to work; a value outside is a fault, not a wish.
 // Who adds one adds a line here, a field to Config and, if it has one, the
 // default to Default: reading, writing, checking and documentation follow.
-var settings = slices.Concat(recordSettings, logSettings, outputSettings, virusTotalSettings, ruleSettings, remoteSettings, []setting{
+var settings = slices.Concat(recordSettings, logSettings, outputSettings, virusTotalSettings, ruleSettings, fleetSettings, remoteSettings, []setting{
 	reloads(choice("log_level", LogLevels(), "of the daemon's own messages", func(c *Config) *string { return &c.LogLevel })),
 })
 
@@ -72,6 +72,7 @@ var sections = map[string]string{
 	"hash":           "reading of executables",
 	"notify":         "see notifications.md",
 	"rules":          "see rules.md",
+	"fleet":          "rules that are signed elsewhere, instead of those of rules.dir; see fleet.md",
 	"remote":         "the record also on an SQL server of another host, see remote-sql.md",
 	"metrics":        "for Prometheus, see metrics.md",
 	"enforce":        "see enforce-commands.md; `snitch enforce on` and `off` beat the mode",

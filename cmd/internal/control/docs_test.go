@@ -17,7 +17,7 @@ import (
 // documented are the objects of docs/api.md.
 func documented() []any {
 	return []any{Message{}, event.Record{}, event.Ancestor{}, Status{}, Mechanism{}, Events{}, Loss{}, Connections{}, Digests{}, Names{}, Packages{}, PackageDatabase{},
-		Database{}, Remote{}, Memory{}, Live{}, Output{}, Reputation{}, Verdict{}, Broker{}, Policy{}, Desktops{}, Enforce{}, ProtectedRule{}, EnforceBackend{}, UnheldRule{}, Doctor{}, Feature{}}
+		Database{}, Remote{}, Memory{}, Live{}, Output{}, Reputation{}, Verdict{}, Broker{}, Policy{}, Fleet{}, Desktops{}, Enforce{}, ProtectedRule{}, EnforceBackend{}, UnheldRule{}, Doctor{}, Feature{}}
 }
 
 // TestDocs holds docs/api.md against the code: each request, each object with

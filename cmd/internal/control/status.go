@@ -27,6 +27,7 @@ type Status struct {
 	Reputation  *Reputation     `json:"reputation,omitempty"` // absent: VirusTotal is not asked
 	Broker      Broker          `json:"broker"`
 	Policy      Policy          `json:"policy"`
+	Fleet       *Fleet          `json:"fleet,omitempty"` // absent: rules come from this machine
 	Desktops    Desktops        `json:"desktops"`
 	Remote      *Remote         `json:"remote,omitempty"`  // absent: nothing goes to another host
 	Enforce     *Enforce        `json:"enforce,omitempty"` // absent: this daemon cannot enforce
@@ -205,4 +206,25 @@ type Policy struct {
 	Waiting   int       `json:"waiting"`   // rows that are not decided yet
 	Undecided uint64    `json:"undecided"` // rows that never will be
 	Slowest   float64   `json:"slowest"`   // seconds, of one decision
+}
+
+// Fleet is rules that come from where many hosts take theirs.
+type Fleet struct {
+	Kind       string    `json:"kind"` // bundle or git
+	URL        string    `json:"url"`
+	Host       string    `json:"host"`               // name of this host for staged roll-outs
+	Revision   string    `json:"revision,omitempty"` // in use; "": the machine's own rules
+	Serial     uint64    `json:"serial,omitempty"`   // of a bundle
+	Previous   string    `json:"previous,omitempty"` // revision before it
+	Changed    time.Time `json:"changed,omitzero"`
+	Offered    string    `json:"offered,omitempty"` // revision that is published, as far as it was verified
+	Drift      string    `json:"drift,omitempty"`   // why this host does not use it
+	Held       string    `json:"held,omitempty"`    // revision that is not tried again
+	HeldReason string    `json:"held_reason,omitempty"`
+	TrialUntil time.Time `json:"trial_until,omitzero"` // the change is watched until then
+	Checked    time.Time `json:"checked,omitzero"`     // when the source last answered
+	Looks      uint64    `json:"looks"`                // at the source
+	Failures   uint64    `json:"failures"`             // looks that failed
+	Refused    uint64    `json:"refused"`              // looks that found what may not be used
+	Returns    uint64    `json:"returns"`              // to the set before
 }
