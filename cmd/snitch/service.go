@@ -118,6 +118,7 @@ func (s *service) wait(ctx context.Context, done <-chan error) error {
 
 // ready is called once everything is attached; stop ends the daemon.
 func (s *service) ready(ctx context.Context, d *daemon, stop context.CancelFunc) {
+	lastGap(ctx, d.state.path).tell(s.log, d.started)
 	fmt.Fprintln(s.io.err, "ready")
 	s.notify(systemd.SdNotifyReady)
 	s.beside.Go(func() { s.trim(ctx) })

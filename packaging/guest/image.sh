@@ -34,6 +34,9 @@ TimeoutStartSec=infinity
 WantedBy=default.target
 UNIT
 ln -s /etc/systemd/system/guest.service "$root/etc/systemd/system/multi-user.target.wants/guest.service"
+# An emulated machine takes its time.
+mkdir -p "$root/etc/systemd/system/snitch.service.d"
+printf '[Service]\nTimeoutStartSec=10min\n' >"$root/etc/systemd/system/snitch.service.d/guest.conf"
 rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
 truncate -s 3G "$dir/new.ext4"
 mke2fs -q -t ext4 -d "$root" "$dir/new.ext4"

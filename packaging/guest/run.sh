@@ -20,12 +20,11 @@ check() { # check WHAT COMMAND...: its output is shown when it fails
 }
 refuse() { ! "$@"; }
 within() { # within SECONDS COMMAND...: until it holds
-	left=$(($1 * 5))
+	until=$(($(date +%s) + $1))
 	shift
 	until "$@" >/dev/null 2>&1; do
-		left=$((left - 1))
-		[ $left -gt 0 ] || { "$@"; return; }
-		sleep 0.2
+		[ "$(date +%s)" -lt "$until" ] || { "$@"; return; }
+		sleep 0.5
 	done
 }
 active() { [ "$(systemctl is-active "$1")" = active ]; }
@@ -48,7 +47,7 @@ broker() { pgrep -P "$(main)" -f broker | head -n 1; }
 again() { # the service by another kind of end
 	before=$(main)
 	"$@" || return 1
-	within 60 other "$before"
+	within 300 other "$before"
 }
 reboots() {
 	echo "$1" >$keep/phase
