@@ -25,6 +25,7 @@
 #include "headers/verdict_wire.h"
 #include "headers/verdict_sock.h"
 #include "headers/verdict_maps.h"
+#include "headers/verdict_scope.h"
 #include "headers/verdict_cache.h"
 #include "headers/verdict_lookup.h"
 #include "headers/verdict_subject.h"

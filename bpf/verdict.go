@@ -106,6 +106,10 @@ func (v *Verdicts) chooseIterators(r features.Report) {
 	}
 }
 
+// rootCgroup is the inode of the root of every cgroup2 hierarchy (kernfs numbers
+// from 1): all are in it, however deep.
+const rootCgroup = 1
+
 // scope bounds the programs that are attached to no cgroup.
 func (v *Verdicts) scope() error {
 	if v.cfg.Cgroup == "" {
@@ -114,6 +118,9 @@ func (v *Verdicts) scope() error {
 	var st unix.Stat_t
 	if err := unix.Stat(v.cfg.Cgroup, &st); err != nil {
 		return fmt.Errorf("look up cgroup: %w", err)
+	}
+	if st.Ino == rootCgroup {
+		return nil
 	}
 	if err := v.spec.Variables["scope_id"].Set(st.Ino); err != nil {
 		return fmt.Errorf("set scope_id: %w", err)

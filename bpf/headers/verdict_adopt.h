@@ -12,7 +12,8 @@ static __always_inline bool is_free(const struct verdict_sock *st)
 	return !id.start || !bpf_map_lookup_elem(&subjects, &id);
 }
 
-/* The first process that is found to hold the socket is its owner. */
+/* The first process in scope that is found to hold the socket is its owner:
+ * sockets of others are nobody's to judge, nor to cut. */
 static __always_inline void adopt_file(struct task_struct *task, struct file *file)
 {
 	struct socket *socket = bpf_sock_from_file(file);
@@ -22,7 +23,8 @@ static __always_inline void adopt_file(struct task_struct *task, struct file *fi
 	bool heir;
 
 	if (!sk ||
-	    (sk->__sk_common.skc_family != AF_INET && sk->__sk_common.skc_family != AF_INET6))
+	    (sk->__sk_common.skc_family != AF_INET && sk->__sk_common.skc_family != AF_INET6) ||
+	    !task_in_scope(task))
 		return;
 	st = sock_make(sk);
 	if (!st || !is_free(st))

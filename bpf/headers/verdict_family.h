@@ -25,23 +25,6 @@ static __always_inline __u32 family_proto(int family)
 	return 0;
 }
 
-/* Whether the current task is in the cgroup that the other programs are attached to. */
-static __always_inline bool in_scope(void)
-{
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct cgroup *cgroup;
-
-	if (!scope_id)
-		return true;
-	cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp);
-	for (int depth = 0; cgroup && depth < 16; depth++) {
-		if (BPF_CORE_READ(cgroup, kn, id) == scope_id)
-			return true;
-		cgroup = (struct cgroup *)BPF_CORE_READ(cgroup, self.parent);
-	}
-	return false;
-}
-
 /* As judge(), of a protocol that is none of IP. */
 static __always_inline void judge_family(const struct verdict_control *ctl, struct query *q,
 					 __u32 proto)
@@ -71,7 +54,7 @@ static __always_inline int handle_family(int family)
 	__u32 proto = family_proto(family);
 	struct query q = {};
 
-	if (!proto || !enforcing(ctl) || !in_scope())
+	if (!proto || !enforcing(ctl) || !task_in_scope((void *)bpf_get_current_task()))
 		return 0;
 	subject_current(&q.id);
 	q.family = family;

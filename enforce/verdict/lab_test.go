@@ -31,6 +31,7 @@ func addressOf(b *[16]byte) uintptr { return uintptr(unsafe.Pointer(b)) }
 // lab is a backend whose scope is a cgroup of the test, a pair of network
 // namespaces, and what it needs to know of processes.
 type lab struct {
+	monitor *bpf.Kernel
 	testing.TB
 	*Backend
 	cgroup *bpftest.Cgroup
@@ -143,10 +144,11 @@ func (l *lab) beat() {
 
 // watch tells the backend of programs that start.
 func (l *lab) watch() {
-	_, stop, err := watch(l.Backend, l.cgroup.Dir())
+	k, stop, err := watch(l.Backend, l.cgroup.Dir())
 	if err != nil {
 		l.Fatal(err)
 	}
+	l.monitor = k
 	l.Cleanup(func() {
 		if err := stop(); err != nil {
 			l.Error(err)
