@@ -48,7 +48,7 @@ func TestSameEverywhere(t *testing.T) {
 		command(t, unpack[0], append(unpack[1:], roots[format])...)
 	}
 	roots[".rpm"] = t.TempDir()
-	command(t, "sh", "-c", "rpm2cpio "+old.rpm(t)+" | cpio --quiet -idm --no-preserve-owner -D "+roots[".rpm"])
+	command(t, "sh", "-c", "rpm2cpio "+old.rpm(t)+" | cpio --quiet -idm --no-absolute-filenames -D "+roots[".rpm"])
 	want := tree(t, roots[".rpm"])
 	for _, name := range []string{"usr/bin/snitch", "usr/lib/systemd/system/snitch.service", "usr/share/man/man1/snitch.1.gz", "usr/share/man/man1/snitch-run.1.gz",
 		"usr/share/bash-completion/completions/snitch", "usr/share/fish/vendor_completions.d/snitch.fish", "usr/share/zsh/_snitch", "usr/lib/sysusers.d/snitch.conf",

@@ -57,7 +57,7 @@ name=snitch-$version-linux-$arch
 mkdir "$stage/$name"
 cp -r "$stage/snitch" "$stage/man" "$stage/completions" "$stage/snitch.cdx.json" "$stage/third-party-licences.gz" \
 	README.md LICENSE docs packaging/systemd packaging/sysusers.conf packaging/tmpfiles.conf "$stage/$name"
-tar --sort=name --owner=0 --group=0 --numeric-owner --mode=u+rw,go+r,go-w --mtime="@$SOURCE_DATE_EPOCH" -C "$stage" -cf - "$name" |
+tar --sort=name --owner=0 --group=0 --numeric-owner --mode=u+rwX,go+rX,go-w --mtime="@$SOURCE_DATE_EPOCH" -C "$stage" -cf - "$name" |
 	gzip -n9 >"$out/$name.tar.gz"
 cp "$stage/snitch.cdx.json" "$out/$name.cdx.json"
 rm -rf "$stage"
