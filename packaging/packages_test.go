@@ -161,13 +161,14 @@ func TestRPM(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	command(t, "sh", "-c", "cp \"$(command -v busybox)\" "+root+"/bin/busybox && for tool in sh id install getent systemd-sysusers; do ln -s busybox "+root+"/bin/$tool; done")
+	command(t, "sh", "-c", "cp \"$(command -v busybox)\" "+root+"/bin/busybox && for tool in sh mkdir chgrp; do ln -s busybox "+root+"/bin/$tool; done")
 	write(t, filepath.Join(root, "etc/passwd"), "root:x:0:0::/:/bin/sh\n")
 	write(t, filepath.Join(root, "etc/group"), "root:x:0:\nsnitch:x:990:\n")
 	before := tree(t, root)
 	rpm := func(args ...string) string {
 		t.Helper()
-		return command(t, "rpm", append([]string{"--root", root, "--define", "_dbpath /var/lib/rpm"}, args...)...)
+		// In a network of its own: what its scripts take out of the kernel is not the host's.
+		return command(t, "unshare", append([]string{"-n", "rpm", "--root", root, "--define", "_dbpath /var/lib/rpm"}, args...)...)
 	}
 	rpm("-i", "--nodeps", b.old.rpm(t))
 	rpm("-V", "--nodeps", "snitch")
@@ -187,7 +188,7 @@ func TestRPM(t *testing.T) {
 	rpm("-e", "snitch")
 	after := tree(t, root)
 	for name := range after {
-		kept := strings.HasPrefix(name, "var/lib/snitch") || strings.HasPrefix(name, "etc/snitch") || strings.HasPrefix(name, "var/lib/rpm")
+		kept := strings.HasPrefix(name, "var/lib/snitch") || strings.HasPrefix(name, "etc/snitch") || strings.HasPrefix(name, "var/lib/rpm") || strings.HasPrefix(name, "dev/")
 		if _, was := before[name]; !was && !kept {
 			t.Errorf("erased, and %s is left", name)
 		}
