@@ -179,6 +179,15 @@ func unprivilegedSender(t *testing.T, d *daemonProcess) {
 // scrape reads the metrics as Prometheus does.
 func scrape(t *testing.T, state string) {
 	t.Helper()
+	for _, name := range []string{"snitch_up", "snitch_remote_rows_total", "snitch_remote_enabled", "snitch_connections_total", "snitch_sent_bytes_total",
+		"snitch_decisions_total", "snitch_decision_seconds_count", "snitch_database_commit_seconds_total", "snitch_rules", "snitch_memory_bytes"} {
+		eventually(t, name+" is above 0", func() bool { return above(t, state)[name] })
+	}
+}
+
+// above are the metrics that are more than 0.
+func above(t *testing.T, state string) map[string]bool {
+	t.Helper()
 	socket := filepath.Join(state, metricsSocket)
 	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o660 {
 		t.Fatalf("socket: %v %v", info, err)
@@ -199,18 +208,13 @@ func scrape(t *testing.T, state string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	above := map[string]bool{}
+	found := map[string]bool{}
 	for line := range strings.Lines(string(body)) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
 		name, _, _ = strings.Cut(name, "{")
 		if v, err := strconv.ParseFloat(value, 64); err == nil && v > 0 {
-			above[name] = true
+			found[name] = true
 		}
 	}
-	for _, name := range []string{"snitch_up", "snitch_remote_rows_total", "snitch_remote_enabled", "snitch_connections_total", "snitch_sent_bytes_total",
-		"snitch_decisions_total", "snitch_decision_seconds_count", "snitch_database_commit_seconds_total", "snitch_rules", "snitch_memory_bytes"} {
-		if !above[name] {
-			t.Errorf("%s is not above 0:\n%s", name, body)
-		}
-	}
+	return found
 }
