@@ -208,7 +208,7 @@ static __noinline int handle_create(struct bpf_sock *ctx, struct query *q)
 	st->id = q->id;
 	st->direction = VERDICT_OUT;
 	judge(q);
-	if (q->verdict == VERDICT_DENY && !q->uses)
+	if (q->verdict == VERDICT_DENY && !(q->uses & ~USES_PORTS))
 		return settle(q, NULL, NULL);
 	return 1;
 }
