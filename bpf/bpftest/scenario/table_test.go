@@ -262,7 +262,7 @@ func identities() []scenario {
 		{name: "unlinked", peer: peer, prepare: copied("gone"), program: "$DIR/gone", args: "unlinked stream -pause 3s -to " + tcp4},
 		{name: "unlinked-short", peer: peer, prepare: copied("gone"), program: "$DIR/gone", args: "unlinked" + stream, mayVanish: true},
 		{name: "deleted", peer: peer, args: "deleted -as $DIR/gone stream -pause 3s -to " + tcp4},
-		{name: "memfd", peer: peer, args: "memfd" + stream},
+		{name: "memfd", peer: peer, args: "memfd stream -pause 3s -to " + tcp4},
 		{name: "script", peer: peer, prepare: script("run.sh", "interpret"), program: "$DIR/run.sh", args: "-chunk 1000"},
 		{name: "script-explicit", peer: peer, prepare: script("run.py", "python3"), program: "$DIR/python3", args: "$DIR/run.py -chunk 1000"},
 		{name: "script-explicit-relative", peer: peer, prepare: script("run.py", "python3"), program: "$DIR/python3", args: "run.py -pause 700ms"},
