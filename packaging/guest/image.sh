@@ -9,7 +9,7 @@ root=$(mktemp -d "$dir/root.XXXXXX")
 trap 'rm -rf --one-file-system "$root"' EXIT
 mmdebstrap --quiet --variant=minbase --mode=root \
 	--include=systemd,systemd-sysv,dbus,udev,linux-image-cloud-amd64,initramfs-tools,iproute2,ifupdown,kmod,passwd,procps \
-	bookworm "$root" http://deb.debian.org/debian
+	bookworm "$root"
 cp "$root"/boot/vmlinuz-* "$dir/vmlinuz"
 cp "$root"/boot/initrd.img-* "$dir/initrd"
 echo guest >"$root/etc/hostname"

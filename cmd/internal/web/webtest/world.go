@@ -69,7 +69,7 @@ type peer struct {
 func peers() []peer {
 	return []peer{
 		{"github.com", "140.82.112.5", "US", 443}, {"cdn.jsdelivr.net", "104.16.85.20", "US", 443}, {"www.spiegel.de", "128.65.210.8", "DE", 443},
-		{"deb.debian.org", "151.101.2.132", "FR", 80}, {"registry-1.docker.io", "54.198.86.24", "US", 443}, {"", "203.0.113.77", "RU", 4444},
+		{"packages.example.net", "151.101.2.132", "FR", 80}, {"images.example.net", "54.198.86.24", "US", 443}, {"", "203.0.113.77", "RU", 4444},
 		{"mail.example.org", "198.51.100.3", "NL", 993}, {"api.openweathermap.org", "192.0.2.14", "GB", 443}, {"pastebin.com", "104.20.3.235", "US", 443},
 		{"", "10.0.0.1", "", 53}, {"db.internal", "10.0.0.12", "", 5432}, {"stream.video.example", "203.0.113.20", "SG", 443},
 		{"updates.vendor.co.jp", "198.51.100.99", "JP", 443}, {"telemetry.example.com", "192.0.2.200", "IE", 443},
