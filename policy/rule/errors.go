@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Error is one thing that is wrong, or doubtful, in the files.
@@ -67,12 +69,12 @@ func (c *collector) error(pos Position, format string, args ...any) {
 		c.dropped++
 		return
 	}
-	c.errors = append(c.errors, Error{pos, fmt.Sprintf(format, args...)})
+	c.errors = append(c.errors, Error{pos, escaped(fmt.Sprintf(format, args...))})
 }
 
 func (c *collector) warn(pos Position, format string, args ...any) {
 	if len(c.warnings) < maxCollected {
-		c.warnings = append(c.warnings, Error{pos, fmt.Sprintf(format, args...)})
+		c.warnings = append(c.warnings, Error{pos, escaped(fmt.Sprintf(format, args...))})
 	}
 }
 
@@ -90,4 +92,21 @@ func sortErrors(list []Error) {
 	slices.SortStableFunc(list, func(a, b Error) int {
 		return cmp.Or(strings.Compare(a.Pos.File, b.Pos.File), a.Pos.Line-b.Pos.Line, a.Pos.Col-b.Pos.Col)
 	})
+}
+
+// escaped writes out what a terminal would act on: a message repeats words of a
+// file that may be anybody's, not always within quotes.
+func escaped(s string) string {
+	var b strings.Builder
+	for i, r := range s {
+		switch _, size := utf8.DecodeRuneInString(s[i:]); {
+		case r == utf8.RuneError && size == 1:
+			fmt.Fprintf(&b, `\x%02x`, s[i])
+		case !strconv.IsPrint(r):
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/txtar"
@@ -74,6 +76,7 @@ func FuzzEnd(f *testing.F) {
 // name that stands on a line of its own.
 func FuzzList(f *testing.F) {
 	addArchives(f, "testdata/errors/lists.txtar")
+	f.Add([]byte("a/\x1b[31m:8\x1b0\xff\n"))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		var c collector
 		l := readList(&c, "l", "l.txt", src)
@@ -120,7 +123,7 @@ func checkErrors(t *testing.T, err error) {
 		t.Fatalf("not Errors: %v", err)
 	}
 	for _, e := range all.List {
-		if e.Pos.File == "" || e.Pos.Line < 1 || e.Pos.Col < 1 || e.Msg == "" || bytes.ContainsAny([]byte(e.Msg), "\n\x1b") {
+		if e.Pos.File == "" || e.Pos.Line < 1 || e.Pos.Col < 1 || e.Msg == "" || strings.ContainsFunc(e.Msg, func(r rune) bool { return !strconv.IsPrint(r) }) {
 			t.Errorf("error %+v", e)
 		}
 	}
