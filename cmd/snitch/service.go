@@ -125,6 +125,7 @@ func (s *service) ready(ctx context.Context, d *daemon, stop context.CancelFunc)
 	s.beside.Go(func() { s.signals(ctx, d) })
 	s.beside.Go(func() { s.handOver(ctx, d, stop) })
 	s.beside.Go(func() { s.watchdog(ctx, d) })
+	s.beside.Go(func() { s.sleeps(ctx) })
 	if s.opts.Live || !s.opts.Quiet && isTerminal(s.io.out) {
 		s.beside.Go(func() { s.live(d.hub) })
 	}
