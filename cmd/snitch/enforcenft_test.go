@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"snitch/bpf/bpftest"
+	"snitch/bpf/features"
 	"snitch/monitor/event"
 )
 
@@ -52,6 +53,9 @@ func (n *nftables) run(state string, args ...string) *daemonProcess {
 // TestNftDenies: the second backend denies in its network namespace, the log
 // says so, and rules that packets cannot be matched by are refused by name.
 func TestNftDenies(t *testing.T) {
+	if !features.Detect(t.Context()).Has(features.NftCgroup) {
+		t.Skip("missing feature: nft socket cgroupv2")
+	}
 	n := newNftables(t)
 	open, _ := n.listen()
 	denied, port := n.listen()

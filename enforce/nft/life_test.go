@@ -26,7 +26,7 @@ func eventually(t testing.TB, limit time.Duration, what string, ok func() bool) 
 	t.Helper()
 	began := time.Now()
 	for !ok() {
-		if time.Since(began) > limit {
+		if time.Since(began) > bpftest.Patience(limit) {
 			t.Fatalf("%s: not within %s", what, limit)
 		}
 		time.Sleep(10 * time.Millisecond)

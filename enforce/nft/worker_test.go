@@ -99,7 +99,7 @@ func socketKind(network string) int {
 
 // patience is how long an answer may take; only what is dropped in silence
 // takes so long.
-const patience = 400 * time.Millisecond
+var patience = bpftest.Patience(400 * time.Millisecond)
 
 func converse(a ask) (out answer) {
 	family, peer := sockaddr(a.Addr)

@@ -336,7 +336,7 @@ func (p *program) count(what string, args ...any) (errno syscall.Errno, took tim
 }
 
 // promptly is ten times what a call may take, for a machine that is that busy.
-const promptly = 5 * time.Second
+var promptly = bpftest.Patience(5 * time.Second)
 
 // expect has the program try something that must end so, and promptly.
 func (p *program) expect(want syscall.Errno, what string, args ...any) {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"snitch/bpf/bpftest"
 )
 
 // serve answers on a port of the server, TCP and UDP, both families.
@@ -139,14 +141,14 @@ func (t *tap) none(port int) {
 func (l *lab) call(network, addr string) error {
 	var c net.Conn
 	err := l.pair.Server.Do(func() (err error) {
-		c, err = net.DialTimeout(network, addr, 300*time.Millisecond)
+		c, err = net.DialTimeout(network, addr, bpftest.Patience(300*time.Millisecond))
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(300 * time.Millisecond)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(bpftest.Patience(300 * time.Millisecond))); err != nil {
 		return err
 	}
 	if _, err := c.Write([]byte("x")); err != nil {

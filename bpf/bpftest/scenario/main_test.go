@@ -11,9 +11,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
+
+	"snitch/bpf/bpftest"
 )
 
 var (
@@ -60,19 +61,11 @@ func binary(tb testing.TB, variable, dir, name, pkg string) string {
 	return out
 }
 
-// patience stretches time limits on slow machines: SNITCH_PATIENCE=10 for an
-// emulated one.
-func patience(d time.Duration) time.Duration { return d * time.Duration(slowness()) }
-
-func slowness() int {
-	if n, err := strconv.Atoi(os.Getenv("SNITCH_PATIENCE")); err == nil && n > 1 {
-		return n
-	}
-	return 1
-}
+// patience stretches time limits on slow machines.
+func patience(d time.Duration) time.Duration { return bpftest.Patience(d) }
 
 // few is how many of n repetitions a slow machine is asked for.
-func few(n int) int { return max(1, n/slowness()) }
+func few(n int) int { return max(1, n/bpftest.Slowness()) }
 
 func TestMain(m *testing.M) {
 	flag.Parse()
