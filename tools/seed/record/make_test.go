@@ -81,6 +81,9 @@ func stripPointers(s string) string {
 
 // TestWhole: a record has of everything that interfaces show.
 func TestWhole(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short: makes 20,000 connections and groups them in every way")
+	}
 	db := made(t, 20_000, 20, 1)
 	for by, least := range map[string]int{"exe": 25, "domain": 300, "country": 12, "uid": 6, "service": 15, "container": 4, "action": 3, "would": 3, "mode": 2, "result": 7,
 		"domain_source": 4, "rule": 10, "family": 2, "direction": 3, "parent.exe": 6, "script": 3, "sha256": 40, "package": 20} {
