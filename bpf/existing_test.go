@@ -50,6 +50,27 @@ func TestExistingSockets(t *testing.T) {
 	noLosses(t, k)
 }
 
+// What is in scope is so however deep hosts nest cgroups.
+func TestExistingSocketsFarBelow(t *testing.T) {
+	scope := enter(t)
+	deep := scope
+	for range 40 {
+		deep += "/x"
+		must(t, os.Mkdir(deep, 0o755))
+	}
+	must(t, os.WriteFile(deep+"/cgroup.procs", []byte("0"), 0))
+	client, server := tcpPair(t)
+	k := loadIn(t, scope, Config{})
+	must(t, k.Sockets())
+	send(t, client, 5)
+	recvAll(t, server, 5)
+	l := ledger{}
+	drain(t, k, l)
+	l.expect(t, mine(FlowConnect, 6, localOf(t, server)), 5, 0)
+	l.expect(t, mine(FlowAccept, 6, localOf(t, client)), 0, 5)
+	noLosses(t, k)
+}
+
 // A stream socket that is neither connected nor listening when it is found did
 // nothing yet, and what it does later is not told as older than the monitor.
 func TestIdleStreams(t *testing.T) {

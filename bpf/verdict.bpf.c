@@ -18,6 +18,7 @@
 #define UNTYPED_HOOKS
 
 #include "headers/sock.h"
+#include "headers/scope.h"
 #include "headers/address.h"
 #include "headers/hook_sock.h"
 #include "headers/inode.h"
@@ -25,7 +26,6 @@
 #include "headers/verdict_wire.h"
 #include "headers/verdict_sock.h"
 #include "headers/verdict_maps.h"
-#include "headers/verdict_scope.h"
 #include "headers/verdict_cache.h"
 #include "headers/verdict_lookup.h"
 #include "headers/verdict_subject.h"

@@ -13,6 +13,7 @@
 #include <bpf/bpf_tracing.h>
 
 #include "sock.h"
+#include "scope.h"
 #include "maps.h"
 #include "loss.h"
 #include "ring.h"

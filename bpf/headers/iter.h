@@ -90,22 +90,6 @@ static __always_inline void handle_task(struct seq_file *seq, struct task_struct
 	bpf_seq_write(seq, r, sizeof(*r));
 }
 
-/* Whether a task that is not the current one is in the cgroup in scope. */
-static __always_inline bool task_in_scope(struct task_struct *task)
-{
-	struct cgroup *cgroup;
-
-	if (!filter)
-		return true;
-	cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp);
-	for (int depth = 0; cgroup && depth < 16; depth++) {
-		if (BPF_CORE_READ(cgroup, kn, id) == scope_id)
-			return true;
-		cgroup = (struct cgroup *)BPF_CORE_READ(cgroup, self.parent);
-	}
-	return false;
-}
-
 static __always_inline void state_own_by(struct sock_state *st, struct task_struct *leader)
 {
 	leader_id(leader, &st->owner);

@@ -5,7 +5,6 @@
 
 /* Tunables, set before load. */
 const volatile bool filter = false;	    /* only sockets of the cgroup in scope */
-const volatile __u64 scope_id = 0;	    /* id of that cgroup */
 const volatile __u64 wake_ns = 10000000ULL; /* least time between wake-ups */
 
 /* New flows ever, and the count at which user space is woken to drain; the

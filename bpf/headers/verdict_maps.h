@@ -20,9 +20,6 @@
 		__array(values, struct inner);            \
 	} name SEC(".maps")
 
-/* The cgroup that the programs are attached to; 0: the root, for all. */
-const volatile __u64 scope_id = 0;
-
 /* Protocol number to column, then enum verdict_proto. Written by user space, never full. */
 struct protos_map {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
