@@ -12,6 +12,9 @@ import (
 const (
 	guardTime  = 100 * time.Millisecond
 	guardSlots = 4
+	// guardMost is how long one call is waited for that does not wait itself: a
+	// machine that is too busy to run it makes no path unverified.
+	guardMost = time.Second
 	// guardBurst is how much time may be waited at once, guardShare the part of
 	// all time that may be waited in the long run (1/guardShare): a hostile file
 	// system costs the table no more.
@@ -33,61 +36,77 @@ const resolveCached = 0x20
 type guard struct {
 	slots  chan struct{}
 	wait   time.Duration // for one call
+	most   time.Duration // for one that is kept from running
 	budget time.Duration // that may still be waited
 	at     time.Time     // when budget was last reckoned
 }
 
 func newGuard() *guard {
-	return &guard{slots: make(chan struct{}, guardSlots), wait: guardTime, budget: guardBurst, at: time.Now()}
+	return &guard{slots: make(chan struct{}, guardSlots), wait: guardTime, most: guardMost, budget: guardBurst, at: time.Now()}
 }
 
-// enter takes a slot and returns how to pay for the time it is waited for;
-// false when there is no slot or no time left.
-func (g *guard) enter() (pay func(), ok bool) {
-	began := time.Now()
-	g.budget, g.at = min(guardBurst, g.budget+began.Sub(g.at)/guardShare), began
+// enter takes a slot; false when there is none or no time left.
+func (g *guard) enter() bool {
+	now := time.Now()
+	g.budget, g.at = min(guardBurst, g.budget+now.Sub(g.at)/guardShare), now
 	if g.budget <= 0 {
-		return nil, false
+		return false
 	}
 	select {
 	case g.slots <- struct{}{}:
-		return func() { g.budget -= time.Since(began) }, true
+		return true
 	default:
-		return nil, false
+		return false
 	}
+}
+
+// returned is what a call returned and what it cost.
+type returned[T any] struct {
+	value T
+	err   error
+	cost  time.Duration
 }
 
 // run calls f. When f does not return in time, late gets its value and the
 // answer is errSlow; when f was not called at all, the answer is errRefused.
 func run[T any](g *guard, f func() (T, error), late func(T)) (T, error) {
 	var zero T
-	pay, ok := g.enter()
-	if !ok {
+	if !g.enter() {
 		return zero, errRefused
 	}
-	defer pay()
-	type answer struct {
-		value T
-		err   error
-	}
-	done, abandoned := make(chan answer), make(chan struct{})
+	began := time.Now()
+	var e effort
+	done, abandoned := make(chan returned[T]), make(chan struct{})
 	go func() {
-		v, err := f()
+		var a returned[T]
+		a.cost = e.of(func() { a.value, a.err = f() })
 		<-g.slots
 		select {
-		case done <- answer{v, err}:
+		case done <- a:
 		case <-abandoned:
-			late(v)
+			late(a.value)
 		}
 	}()
-	timer := time.NewTimer(g.wait)
-	defer timer.Stop()
-	select {
-	case a := <-done:
-		return a.value, a.err
-	case <-timer.C:
-		close(abandoned)
-		return zero, errSlow
+	for timer := time.NewTimer(g.wait); ; timer.Reset(g.wait) {
+		select {
+		case a := <-done:
+			timer.Stop()
+			g.budget -= a.cost
+			return a.value, a.err
+		case <-timer.C:
+		}
+		waits := e.waits()
+		select {
+		case a := <-done: // it came as late as this goroutine, or while it looked
+			g.budget -= a.cost
+			return a.value, a.err
+		default:
+		}
+		if took := time.Since(began); waits || took > g.most {
+			close(abandoned)
+			g.budget -= took
+			return zero, errSlow
+		}
 	}
 }
 

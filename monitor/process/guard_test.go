@@ -80,6 +80,17 @@ func TestGuardLate(t *testing.T) {
 	}
 }
 
+// A call that runs, or would if others let it, is no slow one.
+func TestGuardBusy(t *testing.T) {
+	g := newGuard()
+	g.wait, g.most = 10*time.Millisecond, time.Minute
+	random := make([]byte, 16<<20)
+	n, err := run(g, func() (int, error) { return unix.Getrandom(random, 0) }, func(int) {})
+	if err != nil || n == 0 {
+		t.Errorf("a call that only needs the processor: %d, %v", n, err)
+	}
+}
+
 func TestGuardOpen(t *testing.T) {
 	g := newGuard()
 	dir := t.TempDir()

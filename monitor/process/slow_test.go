@@ -46,7 +46,7 @@ func TestSlowFileSystem(t *testing.T) {
 		e.ID.Exec++
 		b.Exec(e)
 	}
-	if took := time.Since(began); took > 3*guardBurst {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("30 execs took %v", took)
 	}
 	p := b.settled(e.ID)
