@@ -5,17 +5,16 @@ time=${1:-5s}
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT
 
-# fuzz DIR TARGET: a machine that is late makes go's own end of a run look like a
-# failure ("context deadline exceeded" and no input): then once more.
+# fuzz DIR TARGET. Before Go 1.27 the end of the time itself is now and then
+# reported as a failure, without an input that fails (golang/go#75804): that is no
+# finding. An input that fails or hangs is written down, and said to be.
 fuzz() {
-	for attempt in 1 2; do
+	status=0
+	go test "./$1" -run '^$' -fuzz "^$2\$" -fuzztime "$time" -fuzzminimizetime 20x -parallel 2 </dev/null >"$output" 2>&1 || status=$?
+	cat "$output"
+	if grep -qx '    context deadline exceeded' "$output" && ! grep -Eq 'Failing input|panic|hung or terminated|gathering baseline.*failed|build failed' "$output"; then
 		status=0
-		go test "./$1" -run '^$' -fuzz "^$2\$" -fuzztime "$time" -fuzzminimizetime 20x -parallel 2 </dev/null >"$output" 2>&1 || status=$?
-		cat "$output"
-		if [ "$status" = 0 ] || grep -q 'Failing input' "$output" || ! grep -q 'context deadline exceeded' "$output"; then
-			return "$status"
-		fi
-	done
+	fi
 	return "$status"
 }
 
