@@ -35,12 +35,18 @@ func Clean(s string) string {
 
 // steady reports whether terminals agree on the cells that cleaned s takes,
 // also between other text: its first character does not join what stands
-// before it, nor its last one what follows.
+// before it, nor its last one what follows. What may join a neighbour joins its
+// like, too (parts of Hangul syllables).
 func steady(s string) bool {
-	const edge = "."
-	between := edge + s + edge
-	n := ansi.StringWidthWc(between)
-	return n == ansi.StringWidth(between) && n == ansi.StringWidthWc(s)+2*len(edge) && n == ansi.StringWidth(s)+2*len(edge) && !heaped(s)
+	n := ansi.StringWidthWc(s)
+	for _, beside := range []string{".", s} {
+		between := beside + s + beside
+		want := n + 2*ansi.StringWidthWc(beside)
+		if ansi.StringWidthWc(between) != want || ansi.StringWidth(between) != want {
+			return false
+		}
+	}
+	return n == ansi.StringWidth(s) && !heaped(s)
 }
 
 // Width is the number of cells that cleaned s takes.

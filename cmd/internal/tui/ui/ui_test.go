@@ -37,6 +37,7 @@ func TestCleanAndFit(t *testing.T) {
 
 func FuzzClean(f *testing.F) {
 	f.Add("e\u0301\u0302\u0303\u0304 \x1b]0;x\x07 👩\u200d🚀", 7)
+	f.Add("\ud7d1", -19)
 	f.Fuzz(func(t *testing.T, s string, width int) {
 		width = 1 + (width&0x7fffffff)%100
 		if line := ansi.Strip(NewTheme(true).Line(width, Span{Text: s}, Span{Text: s, Width: 5, Right: true}, Span{Text: s, Tail: true})); ansi.StringWidthWc(line) != width || ansi.StringWidth(line) != width {
