@@ -49,8 +49,11 @@ func parseProcStat(text []byte) (procStat, error) {
 	}
 	fields := bytes.Fields(text[end+1:])
 	const stateField, flagsField, startField = 0, 6, 19
-	if len(fields) <= startField || len(fields[stateField]) != 1 {
+	if len(fields) <= startField {
 		return procStat{}, fmt.Errorf("parse process state: %d fields, want more than %d", len(fields), startField)
+	}
+	if state := fields[stateField]; len(state) != 1 || state[0]|0x20 < 'a' || state[0]|0x20 > 'z' {
+		return procStat{}, fmt.Errorf("parse process state: %q is no letter", state)
 	}
 	flags, err := strconv.ParseUint(string(fields[flagsField]), 10, 64)
 	if err != nil {

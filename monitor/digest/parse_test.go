@@ -130,6 +130,7 @@ func TestParseProcStat(t *testing.T) {
 func FuzzParseProcStat(f *testing.F) {
 	f.Add([]byte("7 (a) Z 1) S 1 7 7 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 98765 0 0\n"))
 	f.Add([]byte(") S"))
+	f.Add([]byte(")\x00 0 0 0 0 0(000 00 0 0 0 0 0 0 0 0 00 0 0 0 0"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if st, err := parseProcStat(text); err == nil && st.state == 0 {
 			t.Errorf("%q: %+v", text, st)
