@@ -102,6 +102,7 @@ const MaxNames = 8
 // it.
 type Connection struct {
 	ID        uint64 // unique within one run of the daemon, from 1
+	Host      string // that recorded it, in a record of several hosts; "" in a host's own
 	Process   *Process
 	Opened    time.Time
 	Last      time.Time

@@ -28,6 +28,7 @@ type Record struct {
 	Parent       *Ancestor  `json:"parent"`
 	Grandparent  *Ancestor  `json:"grandparent"`
 	Ancestors    []Ancestor `json:"ancestors,omitempty"` // beyond the grandparent
+	Host         string     `json:"host,omitempty"`      // that recorded it, in a record of several hosts
 	UID          uint32     `json:"uid"`
 	User         string     `json:"user"`
 	Container    string     `json:"container"`
@@ -90,7 +91,7 @@ func NewRecord(c *Connection, user func(uid uint32) string) Record {
 	r := Record{Time: wallUTC(c.Opened), Last: wallUTC(c.Last), Action: c.Decision.Action.String(), Would: c.Decision.Would.String(),
 		Rule: c.Decision.Rule, Matches: nonNil(c.Decision.Matches), Mode: c.Decision.Mode.String(), Revision: c.Decision.Revision,
 		Reason: c.Decision.Reason, Position: c.Decision.Pos, Capped: c.Decision.Capped, Provisional: c.Decision.Provisional, Error: c.Decision.Error,
-		UID: c.UID, User: c.User, Container: c.Cgroup.Container, Cgroup: c.Cgroup.Path, Unit: c.Cgroup.Unit, NetNS: c.NetNS,
+		Host: c.Host, UID: c.UID, User: c.User, Container: c.Cgroup.Container, Cgroup: c.Cgroup.Path, Unit: c.Cgroup.Unit, NetNS: c.NetNS,
 		Direction: c.Direction.String(), Family: FamilyName(c.Family), Proto: ProtoName(c.Family, c.Proto),
 		LAddr: addrString(c.Local.Addr()), LPort: c.Local.Port(), RAddr: addrString(c.Remote.Addr()), RPort: c.Remote.Port(),
 		Domain: c.Name.Domain, DomainSource: c.Name.Source.String(), SNI: c.Name.SNI, Country: c.Country,

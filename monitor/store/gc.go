@@ -92,7 +92,7 @@ func expandSources() []source {
 	return []source{
 		{"SELECT id, parent, executable, name, cmdline, script, context FROM process WHERE id < ? ORDER BY id DESC LIMIT ?", []int64{highest},
 			[]table{tableProcess, tableExecutable, tableText, tableText, tableScript, tableContext}},
-		{"SELECT id, cgroup, user FROM context WHERE id < ? ORDER BY id DESC LIMIT ?", []int64{highest}, []table{tableCgroup, tableText}},
+		{"SELECT id, cgroup, user, host FROM context WHERE id < ? ORDER BY id DESC LIMIT ?", []int64{highest}, []table{tableCgroup, tableText, tableText}},
 		{"SELECT id, rule, matches, revision, reason, position, error, previous FROM decision WHERE id < ? ORDER BY id DESC LIMIT ?", []int64{highest},
 			[]table{tableText, tableList, tableText, tableText, tableText, tableText, tableDecision}},
 	}

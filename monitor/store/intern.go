@@ -224,9 +224,13 @@ func (in *interner) context(a *actor) (r actorRefs, err error) {
 	if err != nil {
 		return r, err
 	}
-	t := tuple{tableContext, [12]int64{int64(a.uid), int64(a.netns), r.cgroup, user}}
-	r.context, err = in.numbers(t, "SELECT id FROM context WHERE uid = ? AND netns = ? AND cgroup = ? AND ifnull(user, 0) = ?",
-		"INSERT INTO context (uid, netns, cgroup, user) VALUES (?, ?, ?, nullif(?, 0))", t.n[0], t.n[1], t.n[2], t.n[3])
+	host, err := in.optional(a.host)
+	if err != nil {
+		return r, err
+	}
+	t := tuple{tableContext, [12]int64{int64(a.uid), int64(a.netns), r.cgroup, user, host}}
+	r.context, err = in.numbers(t, "SELECT id FROM context WHERE uid = ? AND netns = ? AND cgroup = ? AND ifnull(user, 0) = ? AND ifnull(host, 0) = ?",
+		"INSERT INTO context (uid, netns, cgroup, user, host) VALUES (?, ?, ?, nullif(?, 0), nullif(?, 0))", t.n[0], t.n[1], t.n[2], t.n[3], t.n[4])
 	return r, err
 }
 
@@ -268,7 +272,7 @@ func (in *interner) process(p *event.Process, depth int) (l lineage, err error) 
 			return l, err
 		}
 	}
-	a, err := in.context(&actor{p.UID, p.NetNS, p.User, p.Cgroup})
+	a, err := in.context(&actor{uid: p.UID, netns: p.NetNS, user: p.User, cgroup: p.Cgroup})
 	if err != nil {
 		return l, err
 	}

@@ -34,7 +34,7 @@ type refs struct {
 // actor is who acted and where.
 type actor struct {
 	uid, netns uint32
-	user       string
+	user, host string
 	cgroup     event.Cgroup
 }
 
@@ -129,7 +129,7 @@ func (t *txn) refer(c *event.Connection) (r refs, err error) {
 			return r, err
 		}
 	}
-	if r.actorRefs, err = t.actor(actor{c.UID, c.NetNS, c.User, c.Cgroup}); err != nil {
+	if r.actorRefs, err = t.actor(actor{c.UID, c.NetNS, c.User, c.Host, c.Cgroup}); err != nil {
 		return r, err
 	}
 	if r.decisionRefs, err = t.decide(&c.Decision); err != nil {
@@ -242,7 +242,7 @@ func (t *txn) exec(e event.ExecSeen) error {
 	if err != nil {
 		return err
 	}
-	a, err := t.actor(actor{e.Process.UID, e.Process.NetNS, e.Process.User, e.Process.Cgroup})
+	a, err := t.actor(actor{uid: e.Process.UID, netns: e.Process.NetNS, user: e.Process.User, cgroup: e.Process.Cgroup})
 	if err != nil {
 		return err
 	}

@@ -53,6 +53,7 @@ func openMySQL(a *Access) (*sql.DB, error) {
 	}
 	cfg.Timeout = dialWithin
 	cfg.InterpolateParams = true // one round trip
+	cfg.ParseTime = true
 	cfg.Logger = &mysql.NopLogger{}
 	// What does not fit is an error, not half a value.
 	cfg.Params = map[string]string{"sql_mode": "'STRICT_ALL_TABLES'", "time_zone": "'+00:00'"}

@@ -80,6 +80,24 @@ func (s *site) schema() {
 	}
 }
 
+// reader makes an account with the documented rights of one.
+func (s *site) reader() {
+	s.t.Helper()
+	for _, host := range s.accounts() {
+		account := s.name + "_reader"
+		if s.Dialect == servertest.Postgres {
+			s.Exec(s.t, "", fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD 'secret'", account))
+		} else if host == "" {
+			s.Exec(s.t, "", fmt.Sprintf("CREATE USER `%[1]s`@`%%` IDENTIFIED BY 'secret'; CREATE USER `%[1]s`@localhost IDENTIFIED BY 'secret'", account))
+		}
+		text, err := Schema(s.Dialect, SchemaOptions{Reader: account + host})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.Exec(s.t, s.name, text)
+	}
+}
+
 func (s *site) accounts() []string {
 	if s.Dialect == servertest.Postgres {
 		return []string{""}
@@ -161,6 +179,7 @@ func TestServers(t *testing.T) {
 	}{
 		{"delivers", testDelivers}, {"twice", testTwice}, {"rights", testRights}, {"missing", testMissingRights}, {"tables", testSchema},
 		{"encrypted", testTLS}, {"foreign_text", testForeignText}, {"stream", testStream}, {"bounds", testFullOutbox},
+		{"mirror", testMirror}, {"odd", testOddRows},
 	} {
 		eachServer(t, servers, c.name, c.f)
 	}

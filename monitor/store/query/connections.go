@@ -248,7 +248,7 @@ func (r *reader) record(ctx context.Context, w *row) (event.Record, error) {
 		return event.Record{}, err
 	}
 	rec := event.Record{Time: schema.ToTime(w.opened), Action: d.action.String(), Would: d.would.String(), Rule: d.rule,
-		Matches: slices.Clone(d.matches), Mode: d.mode.String(), Revision: d.revision, PID: w.pid, UID: a.uid, User: r.account(&a),
+		Matches: slices.Clone(d.matches), Mode: d.mode.String(), Revision: d.revision, PID: w.pid, Host: a.host, UID: a.uid, User: r.account(&a),
 		Container: a.container, Cgroup: a.cgroup, Unit: a.unit, NetNS: a.netns, Direction: w.direction.String(),
 		Family: event.FamilyName(w.family), Proto: event.ProtoName(w.family, w.proto), LPort: w.lport, RPort: w.rport,
 		DomainSource: w.source.String(), DomainAge: time.Duration(w.age.Int64).Seconds(), Sent: w.sent, Received: w.received,

@@ -198,6 +198,10 @@ func contextFields() []field {
 		return f
 	}
 	return []field{
+		textField("host", "host that recorded it, in a record of several (snitch web --db); empty in a host's own", nil, func(r *event.Record) string { return r.Host },
+			func(b *builder, items []item) string {
+				return context(b.text("ifnull((SELECT value FROM text WHERE id = host), '')", items))
+			}, contextGrouping(wordLabels{}, schema.DimInvalid, func(x contextFacts) int64 { return x.host })),
 		number("uid", "user id or range", func(r *event.Record) uint64 { return uint64(r.UID) },
 			contextGrouping(userLabels{}, schema.DimUID, func(x contextFacts) int64 { return x.uid })),
 		textField("user", "user name", nil, func(r *event.Record) string { return r.User },

@@ -78,7 +78,7 @@ func genConnection(id uint64) *rapid.Generator[event.Connection] {
 	return rapid.Custom(func(t *rapid.T) event.Connection {
 		list := rapid.OneOf(rapid.Just([]string(nil)), rapid.SliceOfN(genString(), 0, 3))
 		family := rapid.SampledFrom([]uint16{2, 10, 17, 40, 44, 1, 65535})
-		return event.Connection{ID: id, Process: genProcess(19).Draw(t, "process"), Opened: genTime().Draw(t, "opened"), Last: genTime().Draw(t, "last"),
+		return event.Connection{ID: id, Host: rapid.SampledFrom([]string{"", "web-1", "db"}).Draw(t, "host"), Process: genProcess(19).Draw(t, "process"), Opened: genTime().Draw(t, "opened"), Last: genTime().Draw(t, "last"),
 			Direction: event.Direction(rapid.IntRange(0, 4).Draw(t, "direction")), Family: family.Draw(t, "family"),
 			Proto: rapid.SampledFrom([]uint16{1, 6, 17, 58, 255, 262, 99}).Draw(t, "proto"),
 			Local: genAddrPort().Draw(t, "local"), Remote: genAddrPort().Draw(t, "remote"),

@@ -34,7 +34,7 @@ func keyOf(field string, r *event.Record) string {
 	}
 	return map[string]string{"exe": up.Exe, "package": up.Package, "exe_view": up.ExeView, "name": up.Name, "cmdline": up.Cmdline, "sha256": up.SHA256,
 		"script": r.Script, "script_sha256": r.ScriptSHA256, "raddr": r.RAddr, "laddr": r.LAddr, "rport": fmt.Sprint(r.RPort), "lport": fmt.Sprint(r.LPort),
-		"service": fmt.Sprintf("%s/%d", r.Proto, port), "domain": r.Domain, "sni": r.SNI, "country": r.Country, "uid": fmt.Sprint(r.UID), "user": r.User,
+		"service": fmt.Sprintf("%s/%d", r.Proto, port), "domain": r.Domain, "sni": r.SNI, "country": r.Country, "host": r.Host, "uid": fmt.Sprint(r.UID), "user": r.User,
 		"unit": r.Unit, "container": r.Container, "cgroup": r.Cgroup, "netns": fmt.Sprint(r.NetNS), "pid": fmt.Sprint(r.PID), "direction": r.Direction,
 		"result": r.Result, "domain_source": r.DomainSource, "existing": existing, "family": r.Family, "proto": r.Proto, "action": r.Action, "would": r.Would,
 		"mode": r.Mode, "rule": r.Rule, "revision": r.Revision}[name]

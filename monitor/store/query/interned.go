@@ -33,7 +33,7 @@ type processFacts struct{ parent, executable, name, cmdline, script int64 }
 
 type contextFacts struct {
 	uid, netns, cgroup int64
-	user               int64 // word
+	user, host         int64 // words
 }
 
 type decisionFacts struct {
@@ -109,14 +109,14 @@ func (r *reader) refresh(ctx context.Context, t *interned) error {
 		{"SELECT id, parent, executable, name, cmdline, script FROM process WHERE id > ? ORDER BY id", func(id int64, v []driver.Value) {
 			t.processes[id] = processFacts{integer(v[1]), integer(v[2]), t.text(v[3]), t.text(v[4]), integer(v[5])}
 		}},
-		{"SELECT x.id, x.uid, x.netns, x.cgroup, ifnull(u.value, '') FROM context x LEFT JOIN text u ON u.id = x.user WHERE x.id > ? ORDER BY x.id", func(id int64, v []driver.Value) {
+		{"SELECT x.id, x.uid, x.netns, x.cgroup, ifnull(u.value, ''), ifnull(h.value, '') FROM context x LEFT JOIN text u ON u.id = x.user LEFT JOIN text h ON h.id = x.host WHERE x.id > ? ORDER BY x.id", func(id int64, v []driver.Value) {
 			uid, user := uint32(integer(v[1])), t.word(v[4])
 			if user == 0 {
 				user = t.word(r.users(uid))
 			} else {
 				t.accounts[uid] = user
 			}
-			t.contexts[id] = contextFacts{int64(uid), int64(uint32(integer(v[2]))), integer(v[3]), user}
+			t.contexts[id] = contextFacts{int64(uid), int64(uint32(integer(v[2]))), integer(v[3]), user, t.word(v[5])}
 		}},
 		{"SELECT id, action, would, mode, rule, revision FROM decision WHERE id > ? ORDER BY id", func(id int64, v []driver.Value) {
 			t.decisions[id] = decisionFacts{event.Action(integer(v[1])), event.Action(integer(v[2])), event.Action(integer(v[3])), t.text(v[4]), t.text(v[5])}

@@ -56,6 +56,7 @@ type actor struct {
 	uid, netns              uint32
 	cgroup, unit, container string
 	user                    string // as recorded, "" unknown
+	host                    string // "" in a host's own record
 }
 
 // decision is a row of decision.
@@ -187,9 +188,9 @@ func digest(b []byte) string {
 
 func (r *reader) actor(ctx context.Context, id int64) (actor, error) {
 	return remembered(r.names, r.names.contexts, id, func() (a actor, err error) {
-		return a, r.row(ctx, "context", `SELECT x.uid, x.netns, g.path, g.unit, g.container, ifnull(u.value, '') FROM context x
-			JOIN cgroup g ON g.id = x.cgroup LEFT JOIN text u ON u.id = x.user WHERE x.id = ?`, id,
-			&a.uid, &a.netns, &a.cgroup, &a.unit, &a.container, &a.user)
+		return a, r.row(ctx, "context", `SELECT x.uid, x.netns, g.path, g.unit, g.container, ifnull(u.value, ''), ifnull(h.value, '') FROM context x
+			JOIN cgroup g ON g.id = x.cgroup LEFT JOIN text u ON u.id = x.user LEFT JOIN text h ON h.id = x.host WHERE x.id = ?`, id,
+			&a.uid, &a.netns, &a.cgroup, &a.unit, &a.container, &a.user, &a.host)
 	})
 }
 
