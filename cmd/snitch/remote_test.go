@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -15,7 +16,9 @@ import (
 	"syscall"
 	"testing"
 
+	"snitch/cmd/internal/web/api"
 	"snitch/monitor/export/remote/servertest"
+	"snitch/monitor/store/query"
 	"snitch/monitor/store/schema"
 )
 
@@ -104,6 +107,7 @@ func TestRemoteRecord(t *testing.T) {
 	d.signal(t, syscall.SIGTERM)
 	d.end(t)
 	f.agree(t, state)
+	f.shown(t)
 }
 
 // agree: what the server has and what still waits is what the record here has.
@@ -135,6 +139,63 @@ func (f *hosts) agree(t *testing.T, state string) {
 	}
 	if n := here("SELECT count(*) FROM loss WHERE cause = 20"); n != 0 {
 		t.Errorf("%d losses", n)
+	}
+}
+
+// shown: snitch web shows what the server has of two hosts.
+func (f *hosts) shown(t *testing.T) {
+	t.Helper()
+	f.Exec(t, "", "CREATE ROLE looker LOGIN PASSWORD 'look'")
+	tables, err := snitchCommand("remote", "schema", "postgres", "--reader", "looker").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Exec(t, "fleet", string(tables))
+	for _, table := range []string{"snitch_batch", "snitch_connection"} { // another host that did the same
+		f.Exec(t, "fleet", fmt.Sprintf("CREATE TEMP TABLE x AS SELECT * FROM %[1]s; UPDATE x SET batch = md5(batch), host = 'db-2'; INSERT INTO %[1]s SELECT * FROM x", table))
+	}
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "password"), "look")
+	writeFile(t, filepath.Join(dir, "ca.pem"), string(f.CA))
+	at := filepath.Join(dir, "web.sock")
+	startWeb(t, "--socket", at, "--db", fmt.Sprintf("postgres://looker@localhost:%d/fleet", f.Port), "--db-password-file", filepath.Join(dir, "password"), "--db-ca-file", filepath.Join(dir, "ca.pem"))
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", at)
+	}}}
+	get := func(path string, to any) int {
+		t.Helper()
+		res, err := client.Get("http://localhost" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if err := json.NewDecoder(res.Body).Decode(to); err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		return res.StatusCode
+	}
+	var g query.Groups
+	eventually(t, "the fleet was read", func() bool { return get("/api/groups?last=all&by=host", &g) == http.StatusOK })
+	if len(g.Rows) != 2 {
+		t.Fatalf("hosts: %+v", g.Rows)
+	}
+	for _, r := range g.Rows {
+		where := fmt.Sprintf("FROM snitch_connection WHERE host = '%s'", r.Keys[0])
+		if sent, n := f.number(t, "SELECT sum(sent)::bigint "+where), f.number(t, "SELECT count(*) FILTER (WHERE first) "+where); int64(r.Sent) != sent || int64(r.Connections) != n {
+			t.Errorf("%+v; the server has %d bytes of %d connections", r, sent, n)
+		}
+	}
+	all := g.Total
+	if get("/api/groups?last=all&by=exe&f=host%3Ddb-2", &g); g.Total.Sent*2 != all.Sent || g.Total.Connections*2 != all.Connections {
+		t.Errorf("of one host %+v, of both %+v", g.Total, all)
+	}
+	var fleet api.Fleet
+	if get("/api/fleet", &fleet); len(fleet.Hosts) != 2 || fleet.Problem != "" || fleet.Read.IsZero() {
+		t.Errorf("fleet: %+v", fleet)
+	}
+	var problem api.Problem
+	if code := get("/api/status", &problem); code != http.StatusNotImplemented {
+		t.Errorf("the daemon of a fleet answered %d: %+v", code, problem)
 	}
 }
 

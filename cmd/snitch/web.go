@@ -30,6 +30,7 @@ type WebOptions struct {
 	Host   string
 	Port   string
 	Socket string
+	Fleet  fleetOptions
 }
 
 // Where the web interface is, without other wishes.
@@ -52,20 +53,32 @@ With --socket it listens on a unix socket instead, which root, the user who star
 it and members of group snitch may use without a token, for a proxy or ssh -L.
 
 SNITCH_HOST and SNITCH_PORT name another address. The answers are not encrypted:
-for another machine use ssh -L 5100:localhost:5100 HOST, or a proxy with TLS.`,
+for another machine use ssh -L 5100:localhost:5100 HOST, or a proxy with TLS.
+
+With --db it shows what several hosts sent to an SQL server (remote.url there), by a
+copy of the last days that is removed at the end.`,
 		Example: `  snitch web
   SNITCH_PORT=8080 snitch web
   snitch web --database old.db
+  snitch web --db postgres://grafana@db.example.net/fleet --db-password-file ~/.fleet
   snitch web --socket /run/user/1000/snitch.sock`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return runWeb(cmd.Context(), io, opts) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opts.Fleet.URL != "" {
+				return runFleet(cmd.Context(), io, opts)
+			}
+			return runWeb(cmd.Context(), io, opts)
+		},
 	}
 	opts.flags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&opts.Host, "host", env("SNITCH_HOST", webHost), "address or name to listen on")
 	f.StringVar(&opts.Port, "port", env("SNITCH_PORT", webPort), "port to listen on; 0: any")
 	f.StringVar(&opts.Socket, "socket", "", "a unix socket to listen on, instead of an address")
+	opts.Fleet.flags(f)
+	complete(cmd, "db", cobra.NoFileCompletions)
+	complete(cmd, "db-window", cobra.FixedCompletions([]string{"1d", "7d", "30d"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 

@@ -26,14 +26,15 @@ type pageData struct {
 	Theme   string // light, dark, or "" as the system has it
 	Token   string // name of the parameter
 	Peer    bool   // nobody signs in: the socket says who asks
+	Fleet   bool   // the record is of several hosts
 }
 
-func newPages(assets *ui.Assets, version string, peer bool) (*pages, error) {
+func newPages(assets *ui.Assets, version string, peer, fleet bool) (*pages, error) {
 	t, err := template.ParseFS(pageFiles, "pages/*.html")
 	if err != nil {
 		return nil, fmt.Errorf("read pages: %w", err)
 	}
-	return &pages{t, pageData{Assets: "/assets/" + assets.Sum(), Version: version, Token: gate.TokenParam, Peer: peer}}, nil
+	return &pages{t, pageData{Assets: "/assets/" + assets.Sum(), Version: version, Token: gate.TokenParam, Peer: peer, Fleet: fleet}}, nil
 }
 
 // paths are those of the pages of the interface.

@@ -34,6 +34,7 @@ type Config struct {
 	API     api.Config
 	Feed    live.Source
 	Version string
+	Fleet   bool // the record is of several hosts, and there is no daemon
 	Log     *slog.Logger
 }
 
@@ -49,7 +50,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	pages, err := newPages(assets, cfg.Version, cfg.Gate.Keys == nil)
+	pages, err := newPages(assets, cfg.Version, cfg.Gate.Keys == nil, cfg.Fleet)
 	if err != nil {
 		return nil, err
 	}

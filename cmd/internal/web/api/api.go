@@ -50,7 +50,9 @@ type Config struct {
 	Daemon Daemon
 	Judge  Judge
 	Places Places
-	Log    *slog.Logger
+	// Fleet tells of a record of several hosts; nil for that of one.
+	Fleet func() Fleet
+	Log   *slog.Logger
 }
 
 // Handler answers below /api/.
@@ -61,7 +63,7 @@ type Handler struct {
 	long  chan struct{} // of what takes long, one at a time
 }
 
-// New makes a handler. All of cfg is needed.
+// New makes a handler. All of cfg but Fleet is needed.
 func New(cfg Config) *Handler {
 	h := &Handler{cfg: cfg, mux: http.NewServeMux(), slots: make(chan struct{}, atOnce), long: make(chan struct{}, 1)}
 	for pattern, answer := range map[string]answer{
@@ -82,6 +84,7 @@ func New(cfg Config) *Handler {
 		"GET /api/reputation":  h.reputation,
 		"GET /api/credits":     h.credits,
 		"GET /api/status":      h.status,
+		"GET /api/fleet":       h.fleet,
 	} {
 		h.mux.HandleFunc(pattern, h.plain(answer))
 	}

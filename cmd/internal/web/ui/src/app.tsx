@@ -3,6 +3,7 @@
 import { type ComponentType, render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Tick, useData } from "./lib/data";
+import { fleet } from "./lib/fleet";
 import { useKeys } from "./lib/keys";
 import { here, onLink, onMove, type Place, PlaceContext, to } from "./lib/route";
 import type { Alerts, Credit } from "./lib/types";
@@ -13,6 +14,7 @@ import { LivePage } from "./pages/live";
 import { OverviewPage } from "./pages/overview";
 import { PolicyPage } from "./pages/policy";
 import { Button, Toasts } from "./parts/bits";
+import { FleetBar } from "./parts/fleetbar";
 import { Help } from "./parts/help";
 import { Icon, type IconName, Mark } from "./parts/icons";
 import { isFixed, RangePicker, step } from "./parts/range";
@@ -27,7 +29,7 @@ interface Room {
   ranged: boolean;
 }
 
-export const rooms: readonly Room[] = [
+const all: readonly Room[] = [
   { path: "/", name: "Overview", icon: "overview", key: "o", page: OverviewPage, ranged: true },
   { path: "/explore", name: "Explore", icon: "explore", key: "e", page: ExplorePage, ranged: true },
   { path: "/live", name: "Live", icon: "live", key: "l", page: LivePage, ranged: false },
@@ -35,6 +37,9 @@ export const rooms: readonly Room[] = [
   { path: "/policy", name: "Policy", icon: "policy", key: "p", page: PolicyPage, ranged: true },
   { path: "/health", name: "Health", icon: "health", key: "h", page: HealthPage, ranged: true },
 ];
+
+/** rooms are the pages: of a fleet those that need no daemon. */
+export const rooms = fleet ? all.filter((r) => r.path === "/" || r.path === "/explore") : all;
 
 const intervals = [["0", "Off"], ["5", "5 s"], ["30", "30 s"], ["300", "5 min"]] as const;
 
@@ -86,6 +91,7 @@ function App() {
               </div>
             </div>
           </header>
+          {fleet && <FleetBar />}
           <main id="main" tabIndex={-1}><room.page key={room.path} /></main>
           <Credits />
           <div class="page-foot"><Services onHelp={() => setHelp(true)} /></div>
@@ -98,7 +104,7 @@ function App() {
 }
 
 function Rail({ place, room, onHelp }: { place: Place; room: Room; onHelp: () => void }) {
-  const alerts = useData<Alerts>("/api/alerts?state=new&limit=1");
+  const alerts = useData<Alerts>(fleet ? "" : "/api/alerts?state=new&limit=1");
   useEffect(() => {
     addEventListener("snitch-alerts", alerts.again);
     return () => removeEventListener("snitch-alerts", alerts.again);

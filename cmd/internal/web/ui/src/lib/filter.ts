@@ -30,7 +30,7 @@ export function negated(filter: string): string {
 }
 
 const labels: Record<string, string> = {
-  exe: "Program", name: "Process name", cmdline: "Command line", sha256: "SHA-256", package: "Package", script: "Script", user: "User", uid: "User id",
+  host: "Host", exe: "Program", name: "Process name", cmdline: "Command line", sha256: "SHA-256", package: "Package", script: "Script", user: "User", uid: "User id",
   domain: "Domain", raddr: "Remote address", laddr: "Local address", rport: "Remote port", lport: "Local port", port: "Service", country: "Country",
   proto: "Protocol", family: "Family", unit: "Unit", container: "Container", cgroup: "Control group", direction: "Direction", result: "Result",
   action: "Verdict", would: "Rules said", rule: "Rule", revision: "Revision", mode: "Mode", matches: "Matching rule", novelty: "Novelty", time: "Time",

@@ -123,6 +123,7 @@ export interface Conn extends Ancestor {
   parent: Ancestor | null;
   grandparent: Ancestor | null;
   ancestors?: Ancestor[];
+  host?: string;
   uid: number;
   user: string;
   container: string;
@@ -153,6 +154,15 @@ export interface Conn extends Ancestor {
 export interface Conns {
   rows: Conn[];
   more: boolean;
+}
+
+export interface Fleet {
+  server: string;
+  since: string;
+  read: string;
+  rows: number;
+  hosts: { name: string; last: string }[] | null;
+  problem?: string;
 }
 
 export interface Field {

@@ -1,6 +1,7 @@
 // Group by anything, narrow down, look closer.
 
 import { useData } from "../lib/data";
+import { fleet } from "../lib/fleet";
 import { is, isNot, label } from "../lib/filter";
 import { bytes, count, plural, show, stamp } from "../lib/format";
 import { changed, go, spanOf, usePlace } from "../lib/route";
@@ -71,7 +72,7 @@ function Over({ by, query, metric }: { by: string; query: URLSearchParams; metri
 
 function GroupPicker({ by, fields }: { by: string[]; fields: Field[] }) {
   const p = usePlace();
-  const names = [...new Set([...fields.filter((f) => f.group).map((f) => f.name), "time", ...by])];
+  const names = [...new Set([...fields.filter((f) => f.group && (fleet || f.name !== "host")).map((f) => f.name), "time", ...by])];
   const options = names.map((n) => [n, label(n)] as const).sort((a, b) => a[1].localeCompare(b[1]));
   const pick = (first: string, second: string): void => go(changed(p, { by: second && second !== first ? [first, second] : [first], offset: null, open: null }));
   return (

@@ -3,9 +3,10 @@
 import { useState } from "preact/hooks";
 import { useData } from "../lib/data";
 import { is } from "../lib/filter";
+import { fleet } from "../lib/fleet";
 import { bytes, count, countryName, show } from "../lib/format";
 import { go, spanOf, to, usePlace } from "../lib/route";
-import type { Alert, Health, KPIs, Line, Overview, Row, Series } from "../lib/types";
+import type { Alert, Groups, Health, KPIs, Line, Overview, Row, Series } from "../lib/types";
 import { Card, Empty, Loaded, Segments, Text, Verdict, When } from "../parts/bits";
 import { Legend, type Metric, metrics, Spark, StackedChart, valuesOf } from "../parts/chart";
 import { HealthSummary } from "../parts/healthsummary";
@@ -14,7 +15,8 @@ import { WorldMap } from "../parts/map";
 import { setRange } from "../parts/range";
 import { amount, amountForm, TopList } from "../parts/top";
 
-const layers = [["exe", "Programs"], ["domain", "Destinations"], ["country", "Countries"], ["uid", "Users"]] as const;
+const layers = [["exe", "Programs"], ["domain", "Destinations"], ["country", "Countries"], ["uid", "Users"], ["host", "Hosts"]] as const;
+const shownLayers = layers.filter(([f]) => fleet || f !== "host");
 type LayerField = (typeof layers)[number][0];
 
 export const lineName = (field: string) => (l: Line): string => {
@@ -44,7 +46,7 @@ export function OverviewPage() {
   return (
     <div class="overview">
       <Loaded data={overview} rows={2}>{(v) => <Numbers v={v} series={all.value} />}</Loaded>
-      {empty && <Empty title="Nothing was recorded in this range."><p>Choose a longer one (top right), or see whether the daemon runs: <a href="/health">Health</a>.</p></Empty>}
+      {empty && <Empty title="Nothing was recorded in this range."><p>Choose a longer one (top right), {fleet ? "" : <>or see whether the daemon runs: <a href="/health">Health</a>.</>}</p></Empty>}
       <Traffic by={by} setBy={setBy} metric={metric} setMetric={setMetric} span={span} />
       {o && <div class="grid four">
         {list("Programs", "exe", o.programs, "No program talked.")}
@@ -56,13 +58,24 @@ export function OverviewPage() {
         <Card title="Where to" extra={<a class="more" href={to(p, "/explore", { by: "country" })}>All countries</a>}>
           {o && <WorldMap rows={o.countries ?? []} href={explore("country")} value={(r) => amount(r, metric)} form={amountForm(metric)} />}
         </Card>
-        <Card title="New alerts" extra={<a class="more" href={to(p, "/alerts")}>All alerts</a>}><AlertList rows={o?.alerts ?? []} /></Card>
+        {fleet ? <HostsCard span={span} metric={metric} href={explore("host")} />
+          : <Card title="New alerts" extra={<a class="more" href={to(p, "/alerts")}>All alerts</a>}><AlertList rows={o?.alerts ?? []} /></Card>}
       </div>
-      <div class="grid live-row">
+      {!fleet && <div class="grid live-row">
         <LiveStrip />
         <HealthCard span={span} />
-      </div>
+      </div>}
     </div>
+  );
+}
+
+function HostsCard({ span, metric, href }: { span: string; metric: Metric; href: (value: string) => string }) {
+  const p = usePlace();
+  const d = useData<Groups>(`/api/groups?${span}&by=host`);
+  return (
+    <Card title="Hosts" extra={<a class="more" href={to(p, "/explore", { by: "host" })}>All</a>}>
+      <Loaded data={d}>{(g) => <TopList rows={g.rows ?? []} field="host" metric={metric} total={amount(g.total, metric)} href={href} empty="No host was active." />}</Loaded>
+    </Card>
   );
 }
 
@@ -77,7 +90,7 @@ function Traffic({ by, setBy, metric, setMetric, span }: { by: LayerField; setBy
   const name = lineName(by);
   return (
     <Card title="Traffic" className="traffic" extra={<div class="actions">
-      <Segments label="Layers" value={by} options={layers} onPick={setBy} />
+      <Segments label="Layers" value={by} options={shownLayers} onPick={setBy} />
       <Segments label="Measure" value={metric} options={metrics} onPick={setMetric} />
     </div>}>
       <Loaded data={series} rows={6}>{(s) => (s.times ?? []).length === 0 ? <Empty title="No traffic in this range." /> : (
@@ -111,7 +124,7 @@ function Numbers({ v, series }: { v: Overview; series: Series | undefined }) {
     v.now.denied === 0 && v.now.would_deny > 0
       ? { name: "Would deny", key: "would_deny", form: count, href: to(p, "/explore", { by: "exe", f: "would=deny" }), bad: true }
       : { name: "Denied", key: "denied", form: count, href: to(p, "/explore", { by: "exe", f: "action=deny" }), bad: true },
-    { name: "Alerts", key: "alerts", form: count, href: to(p, "/alerts"), bad: true },
+    ...(fleet ? [] : [{ name: "Alerts", key: "alerts", form: count, href: to(p, "/alerts"), bad: true } as const]),
   ];
   return (
     <ul class="kpis">

@@ -4,6 +4,7 @@ import { type ComponentChildren, Fragment } from "preact";
 import { useState } from "preact/hooks";
 import { useData } from "../lib/data";
 import { is } from "../lib/filter";
+import { fleet } from "../lib/fleet";
 import { base, bytes, count, countryName, exact, fullTime, seconds, show } from "../lib/format";
 import { to, usePlace } from "../lib/route";
 import type { Ancestor, Conn, Place } from "../lib/types";
@@ -53,15 +54,16 @@ export function ConnTable({ rows, caption }: { rows: Conn[]; caption: string }) 
     <div class="scroll" tabIndex={0} role="region" aria-label={caption}>
       <table class="conns">
         <caption class="sr">{caption}</caption>
-        <thead><tr><th>Time</th><th>Program</th><th class="roomy">User</th><th>Peer</th><th class="r">Received</th><th class="r">Sent</th><th>State</th></tr></thead>
+        <thead><tr><th>Time</th>{fleet && <th>Host</th>}<th>Program</th><th class="roomy">User</th><th>Peer</th><th class="r">Received</th><th class="r">Sent</th><th>State</th></tr></thead>
         <tbody>
           {rows.map((c) => {
-            const id = `${c.time}/${c.pid}/${c.raddr}/${c.rport}/${c.lport}/${c.proto}`;
+            const id = `${c.host ?? ""}/${c.time}/${c.pid}/${c.raddr}/${c.rport}/${c.lport}/${c.proto}`;
             const is = id === open;
             return (
               <Fragment key={id}>
                 <tr class={is ? "open" : ""} onClick={() => set(is ? "" : id)}>
                   <td><button type="button" class="row-open" aria-expanded={is} onClick={(e) => { e.stopPropagation(); set(is ? "" : id); }}><When t={c.time} /></button></td>
+                  {fleet && <td><Text s={c.host ?? ""} /></td>}
                   <td class="grow"><Path path={c.exe || c.name} view={c.exe_view} /></td>
                   <td class="roomy"><Text s={c.user || String(c.uid)} /></td>
                   <td class="grow"><Peer c={c} /></td>
@@ -69,7 +71,7 @@ export function ConnTable({ rows, caption }: { rows: Conn[]; caption: string }) 
                   <td class="r num">{bytes(c.sent)}</td>
                   <td class="state"><VerdictOf c={c} /></td>
                 </tr>
-                {is && <tr class="detail"><td colSpan={7}><ConnDetail c={c} /></td></tr>}
+                {is && <tr class="detail"><td colSpan={fleet ? 8 : 7}><ConnDetail c={c} /></td></tr>}
               </Fragment>
             );
           })}
@@ -92,11 +94,12 @@ export function ConnDetail({ c }: { c: Conn }) {
   return (
     <div class="conn-detail">
       <div class="actions">
-        <Button label="Why?" icon="help" onClick={() => set("why")} disabled={!decided} />
-        <Button label="Draft a rule" icon="policy" onClick={() => set("draft")} />
+        {!fleet && <Button label="Why?" icon="help" onClick={() => set("why")} disabled={!decided} />}
+        {!fleet && <Button label="Draft a rule" icon="policy" onClick={() => set("draft")} />}
         <a class="button quiet" href={to(p, "/explore", { by: "domain", f: is("exe", c.exe) })}><Icon name="explore" size={18} />All of this program</a>
       </div>
       <dl class="facts">
+        {fleet && <Fact name="Host"><Text s={c.host ?? ""} /></Fact>}
         <Fact name="Began">{fullTime(c.time)}</Fact>
         <Fact name="Lasted">{seconds(Math.max(0, (new Date(c.last).getTime() - new Date(c.time).getTime()) / 1000))}</Fact>
         <Fact name="Peer">{c.domain !== "" && <><Text s={c.domain} /> <span class="dim">by {show(c.domain_source || "?")}</span><br /></>}<span class="mono">{c.raddr === "" ? "–" : port(c.raddr, c.rport)}</span></Fact>
@@ -108,7 +111,7 @@ export function ConnDetail({ c }: { c: Conn }) {
         <Fact name="Bytes">{exact(c.received)} received, {exact(c.sent)} sent, {plural(c.packets)}</Fact>
         <Fact name="Result">{show(c.result)}{c.existing ? ", older than snitch" : ""}</Fact>
         <Fact name="Verdict"><Verdict word={c.action} /> {c.would !== c.action && c.would !== "" && <span class="dim">rules said {show(c.would)}</span>}</Fact>
-        {c.rule !== "" && <Fact name="Rule"><a href={to(p, "/policy", { rule: c.rule })}><Text s={c.rule} /></a>{c.reason ? <> <span class="dim"><Text s={c.reason} /></span></> : null}</Fact>}
+        {c.rule !== "" && <Fact name="Rule">{fleet ? <Text s={c.rule} /> : <a href={to(p, "/policy", { rule: c.rule })}><Text s={c.rule} /></a>}{c.reason ? <> <span class="dim"><Text s={c.reason} /></span></> : null}</Fact>}
         {c.novelty && c.novelty.length > 0 && <Fact name="New">{c.novelty.map(show).join(", ")}</Fact>}
         <Fact name="User"><Text s={c.user} empty="" /> <span class="dim">{c.uid}</span></Fact>
         <Fact name="Process"><span class="num">{c.pid}</span> <Text s={c.name} /></Fact>
