@@ -64,6 +64,11 @@ func RunHelper(ctx context.Context, args []string, works map[Kind]Work) error {
 			return err
 		}
 	}
+	if kind.readsLittle() {
+		if err := readOnly(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+	}
 	if err := work(ctx, os.Stdin, os.Stdout); err != nil {
 		return fmt.Errorf("helper %s: %w", kind, err)
 	}

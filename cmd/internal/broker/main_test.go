@@ -72,9 +72,15 @@ func talk(_ context.Context, in io.Reader, out io.Writer) error {
 				reply += e.Name() + " " + target + "\n"
 			}
 		case "exec":
-			reply = fmt.Sprint(exec.Command("/bin/true").Run())
+			_, err := syscall.ForkExec("/bin/true", []string{"true"}, nil) // exec.Command would open /dev/null first
+			reply = fmt.Sprint(err)
 		case "end":
 			return nil
+		default:
+			if file, ok := strings.CutPrefix(lines.Text(), "read "); ok {
+				_, err := os.ReadFile(file)
+				reply = fmt.Sprint(err)
+			}
 		}
 		if _, err := fmt.Fprintf(out, "%s\n.\n", reply); err != nil {
 			return err

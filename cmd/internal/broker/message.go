@@ -40,6 +40,10 @@ func (k Kind) perUser() bool { return k == Notify }
 // it is and without privileges to gain.
 func (k Kind) executes() bool { return k == FetchGit || k == VerifyPGP }
 
+// readsLittle says that a helper needs no file but those of readOnly: it runs no
+// program and needs nobody's home.
+func (k Kind) readsLittle() bool { return !k.executes() && !k.perUser() }
+
 func (k Kind) valid() bool {
 	for _, known := range Kinds() {
 		if k == known {
