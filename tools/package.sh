@@ -43,6 +43,8 @@ cat packaging/copyright >"$stage/copyright"
 
 (cd tools/nfpm && GOARCH='' go build -o ../../build/nfpm github.com/goreleaser/nfpm/v2/cmd/nfpm)
 export SOURCE_DATE_EPOCH
+# nfpm gives an apk's scripts the time that their files have here.
+touch -d "@$SOURCE_DATE_EPOCH" packaging/apk/*
 for format in ${FORMATS:-deb rpm apk archlinux}; do
 	units=/usr/lib/systemd/system
 	[ "$format" != deb ] || units=/lib/systemd/system
