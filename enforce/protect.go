@@ -38,7 +38,7 @@ type Protected struct {
 
 // Helper is the process that asks the resolvers for the daemon.
 type Helper struct {
-	Exe string `json:"exe"` // absolute path of snitch, as the host sees it
+	Exe string `json:"exe"` // absolute path of snitch, as the host sees it; "": what denies sees users, no programs
 	UID uint32 `json:"uid"` // that it runs as
 }
 
@@ -61,10 +61,9 @@ func (p *Protected) Rules() []rule.Rule {
 	rules := []rule.Rule{{ID: ProtectedPrefix + "kernel", Reason: "packets of the kernel itself: neighbour discovery, resets, echo replies",
 		Match: rule.Match{Process: &rule.ProcessMatch{Kind: []event.ExecutableKind{event.ExecutableKernel}}}}}
 	if h := p.Helper; h != nil && !strings.Contains(h.Exe, "*") { // a star would mean more than this file
-		self := []rule.Pattern{{Text: h.Exe, Kind: rule.PathPattern}}
 		rules = append(rules, rule.Rule{ID: ProtectedPrefix + "helper", Reason: "snitch asks for names",
 			Match: rule.Match{
-				Process:   &rule.ProcessMatch{Exe: self, UID: []rule.UIDRange{{First: h.UID, Last: h.UID}}, Parent: &rule.ProcessMatch{Exe: self}},
+				Process:   h.match(),
 				To:        &rule.EndpointMatch{Port: []rule.PortRange{{First: 53, Last: 53}}, Proto: []string{"tcp", "udp"}},
 				Direction: []event.Direction{event.Out}}})
 	}
@@ -77,6 +76,15 @@ func (p *Protected) Rules() []rule.Rule {
 		rules[i].Pos = rule.Position{File: ProtectedFile, Line: i + 1, Col: 1}
 	}
 	return rules
+}
+
+func (h *Helper) match() *rule.ProcessMatch {
+	p := &rule.ProcessMatch{UID: []rule.UIDRange{{First: h.UID, Last: h.UID}}}
+	if h.Exe != "" {
+		p.Exe = []rule.Pattern{{Text: h.Exe, Kind: rule.PathPattern}}
+		p.Parent = &rule.ProcessMatch{Exe: p.Exe}
+	}
+	return p
 }
 
 func (s Session) match() rule.Match {

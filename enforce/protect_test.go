@@ -133,6 +133,23 @@ func TestProtectedConfinement(t *testing.T) {
 	}
 }
 
+// TestProtectedUser: a helper that is named by its user alone is everybody who
+// runs as it, and nobody else.
+func TestProtectedUser(t *testing.T) {
+	p := Protected{Helper: &Helper{UID: 990}}
+	set, err := p.Merge(rule.NewSet(nil, []rule.Confine{{ID: "all", Mode: event.ModeEnforce}}, nil, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for uid, want := range map[uint32]event.Action{990: event.ActionAllow, 1000: event.ActionDeny} {
+		f := &rule.Facts{Direction: event.Out, Proto: "udp", Process: rule.Subject{Exe: "/bin/any", Kind: event.ExecutableFile, UID: uid, HasUID: true},
+			To: rule.Endpoint{Addr: netip.MustParseAddr("9.9.9.9"), Port: 53, HasPort: true}}
+		if d := decide(t, set, f); d.Action != want {
+			t.Errorf("user %d: got %s by %s", uid, d.Action, d.Rule)
+		}
+	}
+}
+
 func TestMergeKeepsTheRest(t *testing.T) {
 	base := hostile()
 	revision := base.Revision

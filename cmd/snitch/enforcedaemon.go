@@ -45,6 +45,9 @@ func (d *daemon) helper() *enforce.Helper {
 	if d.reverse == nil || err != nil {
 		return nil
 	}
+	if d.infers { // packets show a user
+		self = ""
+	}
 	return &enforce.Helper{Exe: self, UID: helperUser().UID}
 }
 

@@ -61,8 +61,9 @@ func TestNftDenies(t *testing.T) {
 	denied, port := n.listen()
 	file := filepath.Join(n.rules, "a.yaml")
 	writeFile(t, file, fmt.Sprintf("version: 1\nrules:\n  - id: not-there\n    action: deny\n    process: {cgroup: [%s, %s/**]}\n    to: {port: %d}\n", n.group.Path(), n.group.Path(), port))
-	state := tempState(t)
-	d := n.run(state, "--mode", "enforce")
+	state, config := tempState(t), filepath.Join(t.TempDir(), "config.yaml")
+	writeFile(t, config, "version: 1\nreverse_dns: true\n") // whose helper is protected by a rule that packets can be matched by
+	d := n.run(state, "--mode", "enforce", "--config", config)
 	p := startProbe(t, n.prog, bpftest.Place{Cgroup: n.group, Net: n.pair.Client})
 	p.expect(0, "tcp", open)
 	p.expect(syscall.ECONNREFUSED, "tcp", denied)

@@ -214,6 +214,22 @@ func TestTable(t *testing.T) {
 	want("removed", "theirs")
 }
 
+// TestProtected: the rules that snitch adds of its own can be honoured here, if
+// they name its helper by its user.
+func TestProtected(t *testing.T) {
+	session := enforce.Session{Peer: bpftest.ServerV4, Local: netip.AddrPortFrom(bpftest.ClientV4, 22)}
+	for exe, refused := range map[string]bool{"": false, "/usr/bin/snitch": true} {
+		p := enforce.Protected{Helper: &enforce.Helper{Exe: exe, UID: 990}, Sessions: []enforce.Session{session}}
+		s, err := p.Merge(parse(t, denyServer+"confine:\n  - {id: all, process: any}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := nft.Refused(s); len(got) > 0 != refused {
+			t.Errorf("helper %q: got %v", exe, got)
+		}
+	}
+}
+
 // TestRefused holds that what cannot be honoured is named, and changes nothing.
 func TestRefused(t *testing.T) {
 	p, client := pairOf(t)
