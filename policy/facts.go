@@ -32,7 +32,7 @@ func Facts(c *event.Connection) rule.Facts {
 
 func subject(p *event.Process) rule.Subject {
 	x := &p.Executable
-	s := rule.Subject{Exe: viewed(x.View, x.Path), Kind: x.Kind, SHA256: x.SHA256, Package: x.Package, Name: p.Name, Cmdline: p.Cmdline(),
+	s := rule.Subject{Exe: viewed(x.View, x.Path), Kind: x.Kind, SHA256: x.SHA256, Package: x.Package, Reputation: x.Reputation, Name: p.Name, Cmdline: p.Cmdline(),
 		UID: p.UID, HasUID: true, User: p.User}
 	switch {
 	case p.Script != nil:

@@ -86,7 +86,7 @@ func (d *daemon) cgroupBackend() (enforce.Backend, error) {
 func (d *daemon) becomes(ctx context.Context, pid uint32, file *os.File, reads rule.Reads) *event.Process {
 	var need process.Need
 	for _, r := range []rule.SubjectReads{reads.Process, reads.Parent, reads.Ancestors} { // it will be a parent too
-		need.Digest, need.Package = need.Digest || r.SHA256, need.Package || r.Package
+		need.Digest, need.Package = need.Digest || r.SHA256 || r.Reputation, need.Package || r.Package
 		need.Script, need.ScriptDigest = need.Script || r.Script, need.ScriptDigest || r.ScriptSHA256
 		need.Name = need.Name || r.Name
 	}

@@ -68,7 +68,7 @@ func (d *denier) Set(ctx context.Context, want enforce.Desired) error {
 func readsDigests(set *rule.Set) bool {
 	r := set.Reads()
 	for _, s := range []rule.SubjectReads{r.Process, r.Parent, r.Ancestors} {
-		if s.SHA256 || s.ScriptSHA256 || s.Package {
+		if s.SHA256 || s.ScriptSHA256 || s.Package || s.Reputation {
 			return true
 		}
 	}

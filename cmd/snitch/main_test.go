@@ -34,6 +34,7 @@ func TestMain(m *testing.M) {
 	maps.Copy(commands, map[string]func(){
 		"snitch": main,
 		"talk":   func() { os.Exit(talk(os.Args[1:])) },
+		"hold":   func() { os.Exit(hold()) },
 		"dial":   func() { os.Exit(dial(os.Args[1:])) },
 		"probe":  func() { os.Exit(probe(os.Args[1:])) },
 	})
@@ -289,6 +290,33 @@ func talk(args []string) int {
 	}
 	fmt.Println(port)
 	return exitDone
+}
+
+// hold keeps a connection to itself open until its standard input ends.
+func hold() int {
+	err := joinGroup()
+	if err == nil {
+		err = holdOne()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitNo
+	}
+	return exitDone
+}
+
+func holdOne() error {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	conn, err := net.Dial("tcp4", l.Addr().String()) // the kernel accepts by itself
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return errors.Join(err, conn.Close())
 }
 
 // exchange is one connection to itself; port is that of the listener.

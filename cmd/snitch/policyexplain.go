@@ -37,6 +37,7 @@ var explainFlags = []struct{ name, usage string }{
 	{"name", "name that the kernel shows"}, {"cmdline", "command line"}, {"script", "script that an interpreter runs, or none"},
 	{"user", "name of the user"}, {"uid", "id of the user"}, {"unit", "systemd unit, or none"}, {"container", "id of the container, or none"},
 	{"cgroup", "path of the cgroup"}, {"package", "package that owns the executable, or none"},
+	{"reputation", "what VirusTotal said of the executable"},
 }
 
 func newPolicyExplain(io stdio) *cobra.Command {

@@ -69,18 +69,19 @@ func (o *HistoryOptions) open(ctx context.Context, filters []string) (*recordedR
 	if err != nil {
 		return nil, databaseError(err)
 	}
-	return &recordedRows{db: db, query: q}, nil
+	return &recordedRows{db: db, query: q, said: verdictsBeside(path)}, nil
 }
 
 // recordedRows is a database as the source of history.
 type recordedRows struct {
 	db    *query.DB
 	query query.Query
+	said  func(event.Digest) event.Reputation // of a file; nil: nothing
 }
 
 // Rows implements history.Source.
 func (s *recordedRows) Rows(ctx context.Context, ports bool, f func(*history.Row) error) error {
-	var lazy recordedRow
+	lazy := recordedRow{said: s.said}
 	row := history.Row{Lazy: &lazy}
 	return s.db.History(ctx, s.query, ports, func(w *query.DecidedRow) error {
 		lazy.row = w
@@ -90,13 +91,18 @@ func (s *recordedRows) Rows(ctx context.Context, ports bool, f func(*history.Row
 	})
 }
 
-type recordedRow struct{ row *query.DecidedRow }
+type recordedRow struct {
+	row  *query.DecidedRow
+	said func(event.Digest) event.Reputation
+}
 
 func (r *recordedRow) Decision() (event.Decision, error) { return r.row.Decision() }
 
 func (r *recordedRow) Facts() (rule.Facts, bool, error) {
 	c, complete, err := r.row.Connection()
-	return policy.Facts(&c), complete, err
+	f := policy.Facts(&c)
+	judged(&f, r.said)
+	return f, complete, err
 }
 
 // rules loads the rule sets that the record keeps. Those that do not load are

@@ -80,8 +80,19 @@ func (d *daemon) look(rows []event.Connection) {
 	}
 }
 
-// learned raises an alert about a program that engines call bad.
+// Reputation implements process.Judge. Rules that ask for it see nothing until
+// there is an answer.
+func (d *daemon) Reputation(sha event.Digest) event.Reputation {
+	if d.reputation == nil {
+		return event.ReputationUnasked
+	}
+	return d.reputation.Of(sha).Verdict
+}
+
+// learned tells those who run the file, so that what they have open is decided
+// again, and raises an alert about a program that engines call bad.
 func (d *daemon) learned(v reputation.Answer, p *event.Process) {
+	d.table.Judged(v.SHA256)
 	if !v.Verdict.Bad() {
 		return
 	}
@@ -110,7 +121,7 @@ func (d *daemon) verdict(sha event.Digest) (control.Verdict, bool) {
 		return control.Verdict{}, false
 	}
 	a := d.reputation.Of(sha)
-	return control.Verdict{Verdict: string(a.Verdict), Malicious: a.Malicious, Suspicious: a.Suspicious, Engines: a.Engines, At: a.At}, true
+	return control.Verdict{Verdict: a.Verdict.String(), Malicious: a.Malicious, Suspicious: a.Suspicious, Engines: a.Engines, At: a.At}, true
 }
 
 // prefixed is s behind before, "" when there is none.

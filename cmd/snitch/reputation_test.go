@@ -2,9 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -83,6 +85,72 @@ func TestReputation(t *testing.T) {
 	}
 	if info, err := os.Stat(filepath.Join(d.state, verdictsFile)); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v %v", info, err)
+	}
+	d.signal(t, syscall.SIGTERM)
+	d.end(t)
+}
+
+// TestReputationDecides: a rule that asks for what VirusTotal says decides what is
+// open again when the answer comes, and nothing waits for that.
+func TestReputationDecides(t *testing.T) {
+	group := ownGroup(t)
+	answer := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-answer:
+			_, _ = w.Write([]byte(`{"data":{"attributes":{"last_analysis_stats":{"malicious":1,"undetected":1}}}}`))
+		case <-r.Context().Done():
+		}
+	}))
+	defer server.Close()
+	defer server.CloseClientConnections()
+	dir := t.TempDir()
+	config, key, rules := filepath.Join(dir, "config.yaml"), filepath.Join(dir, "key"), filepath.Join(dir, "rules")
+	if err := os.Mkdir(rules, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(rules, "a.yaml"), "version: 1\nrules:\n  - {id: called-malicious, action: deny, process: {reputation: malicious}}\n")
+	writeFile(t, key, "secret0\n")
+	writeFile(t, config, "version: 1\nvirustotal: {key: "+key+", interval: 1s, url: \""+server.URL+"\"}\n")
+	if err := errors.Join(os.Chmod(key, 0o600), os.Chmod(rules, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	d := startDaemon(t, nil, "--config", config, "--rules", rules, "--cgroup", group.Dir(), "--interval", "1h")
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Args[0] = "hold"
+	cmd.Env = append(os.Environ(), groupVariable+"="+group.Dir())
+	end, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := errors.Join(end.Close(), cmd.Wait()); err != nil {
+			t.Error(err)
+		}
+	}()
+	var log []byte
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the log said:\n%s", log)
+		}
+	})
+	row := func(words ...string) bool {
+		if err := d.client.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		log, err = snitchCommand("log", "--state", d.state, "--json").Output()
+		return err == nil && lineWith(string(log), append(words, `"direction":"out"`, `"result":"established"`)...) != ""
+	}
+	eventually(t, "it is decided without an answer", func() bool { return row(`"would":"alert"`, `"rule":""`) })
+	close(answer)
+	eventually(t, "it is decided again", func() bool { return row(`"would":"deny"`, `"rule":"called-malicious"`) })
+	why, err := snitchCommand("policy", "explain", "--last", "--state", d.state).Output()
+	if err != nil || !strings.Contains(string(why), "called-malicious") || !strings.Contains(string(why), "reputation") {
+		t.Errorf("%v\n%s", err, why)
 	}
 	d.signal(t, syscall.SIGTERM)
 	d.end(t)

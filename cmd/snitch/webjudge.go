@@ -132,7 +132,7 @@ func (j *webJudge) Why(ctx context.Context, opened time.Time, by string) (api.Wh
 	if err != nil {
 		return api.Why{}, err
 	}
-	f, at, set, err := (&recordedRows{db: db}).decided(ctx, opened, by)
+	f, at, set, err := (&recordedRows{db: db, said: saidByDaemon(ctx, j.daemon)}).decided(ctx, opened, by)
 	if err != nil {
 		return api.Why{}, err
 	}
@@ -188,7 +188,7 @@ func (j *webJudge) Try(ctx context.Context, c api.Candidate) (api.Trial, error) 
 		return api.Trial{Faults: []string{err.Error()}}, nil //nolint:nilerr // what is wrong with the rules is the answer
 	}
 	out := api.Trial{Rules: history.Sets(now, set)}
-	rows := &recordedRows{db: db, query: query.Query{Since: c.Since, Until: c.Until, Filters: filters}}
+	rows := &recordedRows{db: db, query: query.Query{Since: c.Since, Until: c.Until, Filters: filters}, said: saidByDaemon(ctx, j.daemon)}
 	rules, err := rows.rules(ctx)
 	if err != nil {
 		return api.Trial{}, err

@@ -172,7 +172,7 @@ func (d *daemon) openFacts(context.Context) (err error) {
 	}
 	d.closers = append(d.closers, d.hasher.Close)
 	d.owner = owner.New(owner.Config{}, owner.Deps{Log: d.log.With("component", "owner"), Answer: d.owned})
-	d.table, err = process.New(process.Config{}, process.Deps{Hasher: d.hasher, Log: d.log.With("component", "process"), Loss: d.losses.Count, User: d.users.name, Owner: d.owner})
+	d.table, err = process.New(process.Config{}, process.Deps{Hasher: d.hasher, Log: d.log.With("component", "process"), Loss: d.losses.Count, User: d.users.name, Owner: d.owner, Judge: d})
 	if err != nil {
 		return fmt.Errorf("prepare process table: %w", err)
 	}

@@ -151,7 +151,7 @@ func (c *checker) process(key string, p *rule.ProcessMatch) {
 	}{
 		{"exe", len(p.Exe) > 0}, {"sha256", len(p.SHA256) > 0}, {"name", len(p.Name) > 0},
 		{"script", len(p.Script) > 0}, {"script_sha256", len(p.ScriptSHA256) > 0}, {"cmdline", len(p.Cmdline) > 0},
-		{"container", len(p.Container) > 0}, {"package", len(p.Package) > 0},
+		{"container", len(p.Container) > 0}, {"package", len(p.Package) > 0}, {"reputation", len(p.Reputation) > 0},
 		{"parent", p.Parent != nil}, {"ancestor", p.Ancestor != nil},
 	}
 	for _, h := range hidden {

@@ -19,7 +19,7 @@ func incomplete(p *event.Process, r rule.SubjectReads) bool {
 	x := &p.Executable
 	read := comes(x.Reason)
 	switch {
-	case r.SHA256 && read, r.Package && (x.PackagePending || read):
+	case (r.SHA256 || r.Reputation) && read, r.Package && (x.PackagePending || read):
 		return true
 	case r.Exe && read && (x.View == event.ViewUnverified || x.Kind == event.ExecutableUnknown):
 		return true // who reads the file sees what it is called

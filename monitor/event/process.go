@@ -74,6 +74,7 @@ type Executable struct {
 	// "none"; "" is not known.
 	Package        string
 	PackagePending bool // it is being looked for
+	Reputation     Reputation
 }
 
 // Script is the program that an interpreter runs: the file behind "#!" or the

@@ -47,11 +47,12 @@ func (t *Table) Coming(ctx context.Context, pid uint32, file int, need Need) (p 
 		}
 		closeFD(open)
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if need.Package {
-		t.mu.Lock()
 		t.askOwner(&p.Executable)
-		t.mu.Unlock()
 	}
+	t.askJudge(&p.Executable)
 	return p, true
 }
 

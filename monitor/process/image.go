@@ -102,6 +102,7 @@ func (t *Table) snapshot(i *image) *event.Process {
 func (t *Table) render(i *image, parent *event.Process) *event.Process {
 	exe := i.facts.exe
 	t.askOwner(&exe)
+	t.askJudge(&exe)
 	return &event.Process{ID: i.id, Executable: exe, Script: i.facts.script, Name: i.name, Args: i.facts.args,
 		ArgsCut: i.facts.argsCut, UID: i.uid, User: t.user(i.uid), GID: i.gid, Cgroup: i.cgroup, NetNS: i.netNS, MountNS: i.mountNS, PIDNS: i.pidNS,
 		Started: t.wall(i.started), Parent: parent}

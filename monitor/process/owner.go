@@ -8,11 +8,14 @@ type Owner interface {
 	Lookup(event.Executable) (fact string, known bool)
 }
 
-// owned is an answer of the owner on its way to its images.
+// owned is an answer of the owner, or of the judge, on its way to its images.
 type owned struct {
-	path   string
+	path   string // or anywhere
 	sha256 event.Digest
 }
+
+// anywhere is the path of an answer that holds for the content wherever it lies.
+const anywhere = ""
 
 // Owned says that the package of a file is known now. It may be called by any
 // goroutine; the processes come with the next Changed.
@@ -43,7 +46,7 @@ func (t *Table) receiveOwned(answers []owned) {
 		news[a] = true
 	}
 	for _, i := range t.images {
-		if f := i.facts; f != nil && news[owned{f.exe.Path, f.exe.SHA256}] {
+		if f := i.facts; f != nil && (news[owned{f.exe.Path, f.exe.SHA256}] || news[owned{anywhere, f.exe.SHA256}]) {
 			f.version = t.nextVersion()
 			t.dirty = true
 		}

@@ -37,6 +37,7 @@ type Deps struct {
 	Log    *slog.Logger                  // nil: silent
 	Loss   func(event.LossCause, uint64) // called with the table locked: must not call back; nil: not counted
 	Owner  Owner                         // knows the packages of files; nil: nobody does
+	Judge  Judge                         // knows what is said of files; nil: nobody does
 	User   func(uid uint32) string       // names a user, from memory as a rule; called as Loss is; nil: nobody has a name
 }
 
@@ -49,6 +50,7 @@ type Table struct {
 	loss         func(event.LossCause, uint64)
 	user         func(uint32) string
 	owner        Owner
+	judge        Judge
 	max          int
 	grace        uint64 // ns
 	booted       time.Time
@@ -78,7 +80,7 @@ func New(cfg Config, deps Deps) (*Table, error) {
 	if deps.Hasher == nil {
 		return nil, errors.New("make process table: no hasher")
 	}
-	t := &Table{hasher: deps.Hasher, log: deps.Log, loss: deps.Loss, user: deps.User, owner: deps.Owner, max: cfg.MaxProcesses, grace: uint64(cfg.Grace),
+	t := &Table{hasher: deps.Hasher, log: deps.Log, loss: deps.Loss, user: deps.User, owner: deps.Owner, judge: deps.Judge, max: cfg.MaxProcesses, grace: uint64(cfg.Grace),
 		interpreters: interpreters(), guard: newGuard(), buf: make([]byte, maxStat), images: map[event.ProcessID]*image{},
 		current: map[uint32]*image{}, announced: map[*image]struct{}{}, lines: lines{}}
 	if t.log == nil {

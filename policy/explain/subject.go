@@ -46,6 +46,7 @@ func subjectFields() []subjectField {
 		textField("package", func(m *rule.ProcessMatch) []rule.Pattern { return m.Package }, func(s *rule.Subject) *string { return &s.Package }, "other"),
 		digestField("sha256", func(m *rule.ProcessMatch) []event.Digest { return m.SHA256 }, func(s *rule.Subject) *event.Digest { return &s.SHA256 }),
 		digestField("script_sha256", func(m *rule.ProcessMatch) []event.Digest { return m.ScriptSHA256 }, func(s *rule.Subject) *event.Digest { return &s.ScriptSHA256 }),
+		reputationField(),
 		userField(),
 		uidField(),
 	}
@@ -133,6 +134,16 @@ func digestField(name string, items func(*rule.ProcessMatch) []event.Digest, at 
 			}
 			return out
 		}}
+}
+
+func reputationField() subjectField {
+	f := subjectField{name: "reputation", get: func(s *rule.Subject) string { return s.Reputation.String() }, clear: func(s *rule.Subject) { s.Reputation = event.ReputationUnasked }}
+	for _, r := range event.Reputations() {
+		f.other = append(f.other, subjectValue{r.String(), func(s *rule.Subject) { s.Reputation = r }})
+	}
+	f.values = func(*rule.ProcessMatch) []subjectValue { return nil }
+	f.also = func(m *rule.ProcessMatch) bool { return len(m.Reputation) > 0 }
+	return f
 }
 
 func userField() subjectField {

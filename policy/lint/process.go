@@ -24,6 +24,7 @@ func processParts(a, b *rule.ProcessMatch) []part {
 		globPart(a.Name, b.Name), globPart(a.Script, b.Script),
 		compare(a.ScriptSHA256, b.ScriptSHA256, same[event.Digest], same[event.Digest]),
 		globPart(a.Cmdline, b.Cmdline),
+		compare(a.Reputation, b.Reputation, same[event.Reputation], same[event.Reputation]),
 		compare(a.User, b.User, same[string], same[string]),
 		rangePart(uidSpans(a.UID), uidSpans(b.UID)),
 		globPart(a.Cgroup, b.Cgroup), globPart(a.Unit, b.Unit), globPart(a.Container, b.Container), globPart(a.Package, b.Package),

@@ -29,6 +29,7 @@ var (
 	keyKind      = ast.StringTerm("kind")
 	keySHA256    = ast.StringTerm("sha256")
 	keyScriptSHA = ast.StringTerm("script_sha256")
+	keyWord      = ast.StringTerm("reputation")
 	keyUser      = ast.StringTerm("user")
 	keyUID       = ast.StringTerm("uid")
 	keyOfField   = func() (keys [fieldCount]*ast.Term) {
@@ -167,6 +168,7 @@ func (in *inputs) newSubject(s *rule.Subject) process {
 	}
 	known(keySHA256, "sha256", s.SHA256.String())
 	known(keyScriptSHA, "script_sha256", s.ScriptSHA256.String())
+	known(keyWord, "reputation", s.Reputation.String())
 	known(keyUser, "user", s.User)
 	if s.HasUID {
 		items = append(items, ast.Item(keyUID, ast.UIntNumberTerm(uint64(s.UID))))

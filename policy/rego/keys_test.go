@@ -21,7 +21,8 @@ func words(texts ...string) (out []rule.Pattern) {
 // known is a connection of which everything is known.
 func known() rule.Facts {
 	self := rule.Subject{Exe: "/usr/bin/git", Kind: event.ExecutableFile, SHA256: event.Digest{1}, Name: "git", Script: "/opt/a.py", ScriptSHA256: event.Digest{2},
-		Cmdline: "git push", User: "ci", UID: 1000, HasUID: true, Cgroup: "/system.slice/ci.service", Unit: "ci.service", Container: rule.None, Package: "git"}
+		Cmdline: "git push", User: "ci", UID: 1000, HasUID: true, Cgroup: "/system.slice/ci.service", Unit: "ci.service", Container: rule.None, Package: "git",
+		Reputation: event.ReputationMalicious}
 	worker, shell := self, self
 	worker.Exe, worker.User = "/opt/r/2/bin/Worker", "runner"
 	shell.Exe, shell.User, shell.UID = "/usr/bin/sh", "root", 0
@@ -67,6 +68,12 @@ func processCases() []keyCase {
 		{"unit", by(rule.ProcessMatch{Unit: words("ci.service")}), func(f *rule.Facts) { f.Process.Unit = rule.None }, func(f *rule.Facts) { f.Process.Unit = "" }},
 		{"container none", by(rule.ProcessMatch{Container: words(rule.None)}), func(f *rule.Facts) { f.Process.Container = "c1" }, func(f *rule.Facts) { f.Process.Container = "" }},
 		{"package", by(rule.ProcessMatch{Package: words("git")}), func(f *rule.Facts) { f.Process.Package = "modified:git" }, func(f *rule.Facts) { f.Process.Package = "" }},
+		{"reputation", by(rule.ProcessMatch{Reputation: []event.Reputation{event.ReputationMalicious}}),
+			func(f *rule.Facts) { f.Process.Reputation = event.ReputationSuspicious }, func(f *rule.Facts) { f.Process.Reputation = 0 }},
+		{"reputations", by(rule.ProcessMatch{Reputation: []event.Reputation{event.ReputationMalicious, event.ReputationNotFound}}),
+			func(f *rule.Facts) { f.Process.Reputation = event.ReputationUploaded }, func(f *rule.Facts) { f.Process.Reputation = 0 }},
+		{"reputation of parent", by(rule.ProcessMatch{Parent: &rule.ProcessMatch{Reputation: []event.Reputation{event.ReputationMalicious}}}),
+			func(f *rule.Facts) { f.Ancestors[0].Reputation = event.ReputationClean }, func(f *rule.Facts) { f.Ancestors[0].Reputation = 0 }},
 		{"parent", by(rule.ProcessMatch{Parent: &rule.ProcessMatch{Exe: paths("/opt/r/*/bin/Worker"), User: []string{"runner"}}}),
 			func(f *rule.Facts) { f.Ancestors[0].User = "root" }, func(f *rule.Facts) { f.Ancestors = nil }},
 		{"grandparent", by(rule.ProcessMatch{Parent: &rule.ProcessMatch{Parent: &rule.ProcessMatch{Exe: paths("/usr/bin/sh")}}}),

@@ -110,6 +110,9 @@ func (m *module) process(x *rule.ProcessMatch, s subject) []*ast.Expr {
 	if len(x.ScriptSHA256) > 0 {
 		body = append(body, oneOf(below(ref, "script_sha256"), x.ScriptSHA256, stringTerm))
 	}
+	if len(x.Reputation) > 0 {
+		body = append(body, oneOf(below(ref, "reputation"), x.Reputation, stringTerm))
+	}
 	if len(x.User) > 0 {
 		body = append(body, oneOf(below(ref, "user"), x.User, ast.StringTerm))
 	}

@@ -92,7 +92,7 @@ func refProcess(m *rule.ProcessMatch, f *rule.Facts, at int) bool {
 		exe = exe || p.Match(s.Exe) && (!hostOnly || s.Kind == event.ExecutableFile)
 	}
 	if !exe || !refTexts(m, s) || !refOne(m.Kind, s.Kind) || !refOne(m.SHA256, s.SHA256) ||
-		!refOne(m.ScriptSHA256, s.ScriptSHA256) || !refOne(m.User, s.User) {
+		!refOne(m.ScriptSHA256, s.ScriptSHA256) || !refOne(m.Reputation, s.Reputation) || !refOne(m.User, s.User) {
 		return false
 	}
 	uid := len(m.UID) == 0

@@ -77,7 +77,7 @@ func (c *client) look(ctx context.Context, sha event.Digest) reply {
 		return *fault
 	}
 	if status == http.StatusNotFound {
-		return reply{Answer: Answer{SHA256: sha, Verdict: NotFound}}
+		return reply{Answer: Answer{SHA256: sha, Verdict: event.ReputationNotFound}}
 	}
 	var known struct {
 		Data struct {
@@ -101,13 +101,13 @@ func verdictOf(sha event.Digest, stats map[string]uint32) Answer {
 	a := Answer{SHA256: sha, Malicious: stats["malicious"], Suspicious: stats["suspicious"], Engines: stats["malicious"] + stats["suspicious"] + stats["harmless"] + stats["undetected"]}
 	switch {
 	case a.Malicious > 0:
-		a.Verdict = Malicious
+		a.Verdict = event.ReputationMalicious
 	case a.Suspicious > 0:
-		a.Verdict = Suspicious
+		a.Verdict = event.ReputationSuspicious
 	case a.Engines > 0:
-		a.Verdict = Clean
+		a.Verdict = event.ReputationClean
 	default:
-		a.Verdict = Uploaded // it has the file, and nobody looked at it yet
+		a.Verdict = event.ReputationUploaded // it has the file, and nobody looked at it yet
 	}
 	return a
 }
@@ -141,7 +141,7 @@ func (c *client) upload(ctx context.Context, sha event.Digest, size int64, file 
 	case status == http.StatusNotFound:
 		return reply{Kind: kindUpload, Error: "the server takes no files"}
 	}
-	return reply{Answer: Answer{SHA256: sha, Verdict: Uploaded}}
+	return reply{Answer: Answer{SHA256: sha, Verdict: event.ReputationUploaded}}
 }
 
 // place asks where a large file goes. It must be the same server.

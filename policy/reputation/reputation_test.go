@@ -48,7 +48,7 @@ func start(t *testing.T, s *server, change func(*Config)) *harness {
 		Learned: func(a Answer, p *event.Process) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			h.learned = append(h.learned, p.Executable.Path+" "+string(a.Verdict))
+			h.learned = append(h.learned, p.Executable.Path+" "+a.Verdict.String())
 		},
 		Refused: func(string) { h.mu.Lock(); h.refused++; h.mu.Unlock() }})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -117,7 +117,7 @@ func TestVerdicts(t *testing.T) {
 	s.knows(odd.Executable.SHA256, 0, 1, 60)
 	s.knows(good.Executable.SHA256, 0, 0, 70)
 	h := start(t, s, nil)
-	want := map[*event.Process]Verdict{bad: Malicious, odd: Suspicious, good: Clean, none: NotFound}
+	want := map[*event.Process]event.Reputation{bad: event.ReputationMalicious, odd: event.ReputationSuspicious, good: event.ReputationClean, none: event.ReputationNotFound}
 	for p := range want {
 		h.Look(p)
 		h.Look(p) // asked once
@@ -156,7 +156,7 @@ func TestKept(t *testing.T) {
 		t.Errorf("%v %v", info, err)
 	}
 	second := start(t, s, func(c *Config) { c.File = file })
-	if got := second.Of(p.Executable.SHA256).Verdict; got != Malicious {
+	if got := second.Of(p.Executable.SHA256).Verdict; got != event.ReputationMalicious {
 		t.Errorf("got %q", got)
 	}
 	second.Look(p) // a bad one that runs again is told, and not asked
@@ -186,7 +186,7 @@ func TestUpload(t *testing.T) {
 	}
 	until(t, "all are known", func() bool { return len(h.told()) == len(all) })
 	for _, p := range []*event.Process{small, large} {
-		if n, ok := s.has(p.Executable.SHA256); !ok || h.Of(p.Executable.SHA256).Verdict != Uploaded {
+		if n, ok := s.has(p.Executable.SHA256); !ok || h.Of(p.Executable.SHA256).Verdict != event.ReputationUploaded {
 			t.Errorf("%s was not uploaded: %d %q", p.Executable.Path, n, h.Of(p.Executable.SHA256).Verdict)
 		}
 	}
@@ -194,7 +194,7 @@ func TestUpload(t *testing.T) {
 		t.Errorf("%d uploaded, the server has %v", got, s.took)
 	}
 	for _, p := range all[2:] {
-		if v := h.Of(p.Executable.SHA256).Verdict; v != NotFound {
+		if v := h.Of(p.Executable.SHA256).Verdict; v != event.ReputationNotFound {
 			t.Errorf("%s is %q", p.Executable.Path, v)
 		}
 	}
@@ -240,7 +240,7 @@ func TestRests(t *testing.T) {
 	began := time.Now()
 	h.Look(p)
 	until(t, "it is known", func() bool { return len(h.told()) == 1 })
-	if st := h.Stats(); st.Failed != 6 || st.Error != "" || h.Of(p.Executable.SHA256).Verdict != Clean {
+	if st := h.Stats(); st.Failed != 6 || st.Error != "" || h.Of(p.Executable.SHA256).Verdict != event.ReputationClean {
 		t.Errorf("%+v %q", st, h.Of(p.Executable.SHA256).Verdict)
 	}
 	if took := time.Since(began); took < time.Second {
@@ -304,12 +304,12 @@ func TestStateTricks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "r.json")
 			make(t, file)
-			if got, err := load(file); err == nil || len(got) != 0 {
+			if got, err := Load(file); err == nil || len(got) != 0 {
 				t.Errorf("got %v, %v", got, err)
 			}
 			d := event.Digest{1}
-			must(t, save(file, map[event.Digest]Answer{d: {SHA256: d, Verdict: Clean}}))
-			if got, err := load(file); err != nil || got[d].Verdict != Clean {
+			must(t, save(file, map[event.Digest]Answer{d: {SHA256: d, Verdict: event.ReputationClean}}))
+			if got, err := Load(file); err != nil || got[d].Verdict != event.ReputationClean {
 				t.Errorf("after saving: %v, %v", got, err)
 			}
 		})
@@ -352,7 +352,7 @@ func FuzzStates(f *testing.F) {
 			t.Fatal("an error and answers")
 		}
 		for d, a := range answers {
-			if d.IsZero() || !a.Verdict.valid() {
+			if d.IsZero() || a.Verdict == event.ReputationUnasked {
 				t.Fatalf("%v %+v", d, a)
 			}
 		}

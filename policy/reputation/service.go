@@ -76,7 +76,7 @@ func New(cfg Config, deps Deps) *Service {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	answers, err := load(cfg.File)
+	answers, err := Load(cfg.File)
 	if err != nil {
 		deps.Log.Warn("verdicts of earlier runs are not used", "error", err)
 	}
@@ -99,7 +99,7 @@ func (s *Service) look(p *event.Process) (a Answer, again bool) {
 	defer s.mu.Unlock()
 	now := s.deps.Now()
 	a, known := s.answers[sha]
-	if known && now.Sub(a.At) < a.Verdict.freshFor() || s.waiting[sha] || s.off {
+	if known && now.Sub(a.At) < freshFor(a.Verdict) || s.waiting[sha] || s.off {
 		again = known && a.Verdict.Bad() && now.Sub(s.told[sha]) >= tellAgain
 		if again {
 			s.told[sha] = now
@@ -243,7 +243,7 @@ func (s *Service) ask(ctx context.Context, p *event.Process) *fault {
 	if f := faultOfReply(re, err); f != nil {
 		return f
 	}
-	if re.Answer.Verdict == NotFound && s.cfg.Upload {
+	if re.Answer.Verdict == event.ReputationNotFound && s.cfg.Upload {
 		select { // an upload is a question too
 		case <-ctx.Done():
 			return nil
@@ -269,7 +269,7 @@ func faultOfReply(re reply, err error) *fault {
 		return &fault{reply: reply{Kind: kindAway, Error: err.Error()}}
 	case re.Error != "":
 		return &fault{reply: re, after: time.Duration(re.After) * time.Second}
-	case !re.Answer.Verdict.valid():
+	case re.Answer.Verdict == event.ReputationUnasked:
 		return &fault{reply: reply{Kind: kindAway, Error: "the helper answers nonsense"}}
 	}
 	return nil

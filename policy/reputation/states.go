@@ -27,9 +27,9 @@ type stateFile struct {
 	Answers []Answer `json:"answers"`
 }
 
-// load reads the answers of earlier runs. A file that is not there is none; one
-// that is damaged or others could have written is an error.
-func load(name string) (map[event.Digest]Answer, error) {
+// Load reads the answers of earlier runs, by the SHA-256 of files. A file that is
+// not there is none; one that is damaged or others could have written is an error.
+func Load(name string) (map[event.Digest]Answer, error) {
 	out := map[event.Digest]Answer{}
 	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, os.ErrNotExist) {
@@ -63,7 +63,7 @@ func decode(b []byte) (map[event.Digest]Answer, error) {
 		return out, fmt.Errorf("read verdicts: version %d with %d answers", file.Version, len(file.Answers))
 	}
 	for _, a := range file.Answers {
-		if a.SHA256.IsZero() || !a.Verdict.valid() {
+		if a.SHA256.IsZero() || a.Verdict == event.ReputationUnasked {
 			return map[event.Digest]Answer{}, errors.New("read verdicts: an answer without a file or verdict")
 		}
 		out[a.SHA256] = a

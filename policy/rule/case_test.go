@@ -31,6 +31,7 @@ cases:
         unit: none
         container: c1
         package: modified:git
+        reputation: not-found
         ancestors: [{exe: "container:c1:/bin/sh"}, {kind: kernel}, {uid: 5}]
       to: {domain: [API.github.com., x.example], domain_source: sni, ip: "::ffff:140.82.112.5", port: 443, proto: MPTCP, country: us}
       novelty: [hash, program]
@@ -72,7 +73,7 @@ cases:
 					Exe: "/usr/bin/git", Kind: event.ExecutableFile, Name: "git", Script: "-m pip", Cmdline: "git clone *.git", User: "ci", HasUID: true,
 					SHA256:       digest("1234567890123456789012345678901234567890123456789012345678901234"),
 					ScriptSHA256: digest("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
-					Cgroup:       "/system.slice", Unit: None, Container: "c1", Package: "modified:git",
+					Cgroup:       "/system.slice", Unit: None, Container: "c1", Package: "modified:git", Reputation: event.ReputationNotFound,
 				},
 				Ancestors: []Subject{file("container:c1:/bin/sh"), {Kind: event.ExecutableKernel}, {UID: 5, HasUID: true}},
 				Direction: event.Out, Proto: "tcp", Novelty: []Novelty{NoveltyHash, NoveltyProgram},
@@ -117,7 +118,7 @@ cases:
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreTypes(Position{}), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Errorf("cases (-want +got):\n%s", diff)
 	}
-	if got[0].Pos.String() != "a_test.yaml:3:5" || got[0].Expect.Pos.String() != "a_test.yaml:22:13" {
+	if got[0].Pos.String() != "a_test.yaml:3:5" || got[0].Expect.Pos.String() != "a_test.yaml:23:13" {
 		t.Errorf("positions %s and %s", got[0].Pos, got[0].Expect.Pos)
 	}
 }

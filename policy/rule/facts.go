@@ -42,6 +42,7 @@ type Subject struct {
 	Unit         string
 	Container    string
 	Package      string
+	Reputation   event.Reputation
 }
 
 // Endpoint is one end of a connection. An invalid Addr is unknown (a packet

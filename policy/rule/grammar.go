@@ -82,6 +82,7 @@ func (g *grammar) setProcess() {
 		field("unit", "systemd unit, or none", oneOrMore(marked), func(p *P) *[]Pattern { return &p.Unit }),
 		field("container", "id of the container, or none", oneOrMore(marked), func(p *P) *[]Pattern { return &p.Container }),
 		field("package", `package that owns the executable unchanged, "modified:NAME" when its content differs, or none`, oneOrMore(marked), func(p *P) *[]Pattern { return &p.Package }),
+		field("reputation", "what VirusTotal said of the executable, as far as it is known", oneOrMore(reputationValue()), func(p *P) *[]event.Reputation { return &p.Reputation }),
 		field("parent", "the process that started it", nested, func(p *P) **P { return &p.Parent }),
 		field("ancestor", "any process above it", nested, func(p *P) **P { return &p.Ancestor }),
 	)
@@ -257,6 +258,10 @@ func kindValue() value[event.ExecutableKind] {
 
 func directionValue() value[event.Direction] {
 	return enumValue("a direction", event.Out, event.In, event.Listen)
+}
+
+func reputationValue() value[event.Reputation] {
+	return enumValue("a reputation", event.Reputations()...)
 }
 
 func noveltyValue() value[Novelty] {

@@ -39,6 +39,7 @@ rules:
       unit: none
       container: c1
       package: [git, modified:*, none]
+      reputation: [malicious, not-found]
       parent: {exe: /bin/sh, parent: {name: init}}
       ancestor: {user: root}
     from: {scope: lan}
@@ -78,8 +79,9 @@ rules:
 				Script: []Pattern{path("none"), path("-m pip"), path("/opt/s.py")}, ScriptSHA256: sum("1234567890123456789012345678901234567890123456789012345678901234"),
 				Cmdline: []Pattern{word("* push *")}, User: []string{"ci"}, UID: []UIDRange{{0, 0}, {1000, 1999}}, Cgroup: []Pattern{path("/system.slice/**")},
 				Unit: []Pattern{marked("none")}, Container: []Pattern{marked("c1")}, Package: []Pattern{marked("git"), marked("modified:*"), marked("none")},
-				Parent:   &ProcessMatch{Exe: []Pattern{path("/bin/sh")}, Parent: &ProcessMatch{Name: []Pattern{word("init")}}},
-				Ancestor: &ProcessMatch{User: []string{"root"}},
+				Reputation: []event.Reputation{event.ReputationMalicious, event.ReputationNotFound},
+				Parent:     &ProcessMatch{Exe: []Pattern{path("/bin/sh")}, Parent: &ProcessMatch{Name: []Pattern{word("init")}}},
+				Ancestor:   &ProcessMatch{User: []string{"root"}},
 			},
 			From: &EndpointMatch{Scope: []Scope{ScopeLAN}},
 			To: &EndpointMatch{
@@ -112,8 +114,8 @@ rules:
 		t.Errorf("confine (-want +got):\n%s", diff)
 	}
 	for path, want := range map[string]string{
-		"": "a.yaml:7:5", "to.host": "a.yaml:30:7", "to.host[1]": "a.yaml:30:27", "process.parent.exe": "a.yaml:26:16",
-		"except[1].from.port": "a.yaml:39:17", "process.nothing[7].here": "a.yaml:12:5", "nothing": "a.yaml:7:5",
+		"": "a.yaml:7:5", "to.host": "a.yaml:31:7", "to.host[1]": "a.yaml:31:27", "process.parent.exe": "a.yaml:27:16",
+		"except[1].from.port": "a.yaml:40:17", "process.nothing[7].here": "a.yaml:12:5", "nothing": "a.yaml:7:5",
 	} {
 		if got := l.Set.Rules[0].At(path).String(); got != want {
 			t.Errorf("At(%q) = %s, want %s", path, got, want)

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
+
+	"snitch/monitor/event"
 )
 
 // Reads tells which facts the rules of a set look at. Two connections that
@@ -20,7 +22,7 @@ type Reads struct {
 
 // SubjectReads are the facts of a process that are looked at.
 type SubjectReads struct {
-	Exe, Kind, SHA256, Name, Script, ScriptSHA256, Cmdline, User, UID, Cgroup, Unit, Container, Package bool
+	Exe, Kind, SHA256, Name, Script, ScriptSHA256, Cmdline, User, UID, Cgroup, Unit, Container, Package, Reputation bool
 }
 
 // EndpointReads are the facts of an end that are looked at: of address and port,
@@ -36,7 +38,7 @@ type EndpointReads struct {
 func (s *Set) Reads() Reads {
 	var r Reads
 	if slices.ContainsFunc(s.Modules, func(m Module) bool { return !m.Test }) {
-		all := SubjectReads{true, true, true, true, true, true, true, true, true, true, true, true, true}
+		all := SubjectReads{true, true, true, true, true, true, true, true, true, true, true, true, true, true}
 		end := EndpointReads{Addr: true, Port: true, Names: true, Country: true, exact: true}
 		return Reads{Process: all, Parent: all, Ancestors: all, From: end, To: end, Novelty: true}
 	}
@@ -94,6 +96,7 @@ func (s *SubjectReads) add(m *ProcessMatch) {
 	s.Unit = s.Unit || len(m.Unit) > 0
 	s.Container = s.Container || len(m.Container) > 0
 	s.Package = s.Package || len(m.Package) > 0
+	s.Reputation = s.Reputation || len(m.Reputation) > 0
 }
 
 func (r *EndpointReads) add(m *EndpointMatch, lists map[string]*List) {
@@ -150,7 +153,7 @@ const InputVersion = 2
 func (s SubjectReads) or(o SubjectReads) SubjectReads {
 	return SubjectReads{s.Exe || o.Exe, s.Kind || o.Kind, s.SHA256 || o.SHA256, s.Name || o.Name, s.Script || o.Script,
 		s.ScriptSHA256 || o.ScriptSHA256, s.Cmdline || o.Cmdline, s.User || o.User, s.UID || o.UID, s.Cgroup || o.Cgroup,
-		s.Unit || o.Unit, s.Container || o.Container, s.Package || o.Package}
+		s.Unit || o.Unit, s.Container || o.Container, s.Package || o.Package, s.Reputation || o.Reputation}
 }
 
 func (s SubjectReads) append(to []byte, f *Subject) []byte {
@@ -180,6 +183,9 @@ func (s SubjectReads) append(to []byte, f *Subject) []byte {
 	text(s.Unit, f.Unit)
 	text(s.Container, f.Container)
 	text(s.Package, f.Package)
+	if s.Reputation && f.Reputation != event.ReputationUnasked {
+		to = append(to, 'R', byte(f.Reputation)) // nothing where nothing is known: so it was before there were answers
+	}
 	return to
 }
 

@@ -16,6 +16,7 @@ func TestReadsSeparate(t *testing.T) {
 	changes := map[string]func(*Facts){
 		"exe":      func(f *Facts) { f.Process.Exe = "/bin/b" },
 		"sha256":   func(f *Facts) { f.Process.SHA256[3] = 1 },
+		"word":     func(f *Facts) { f.Process.Reputation = event.ReputationClean },
 		"uid":      func(f *Facts) { f.Process.HasUID = false },
 		"unit":     func(f *Facts) { f.Process.Unit = "y" },
 		"parent":   func(f *Facts) { f.Ancestors = []Subject{{Exe: "/bin/r"}, {Exe: "/bin/q"}} },
@@ -33,6 +34,7 @@ func TestReadsSeparate(t *testing.T) {
 		"nothing":  {Match{}, nil},
 		"exe":      {Match{Process: &ProcessMatch{Exe: exe}}, []string{"exe"}},
 		"sha256":   {Match{Process: &ProcessMatch{SHA256: []event.Digest{{1}}}}, []string{"sha256"}},
+		"word":     {Match{Process: &ProcessMatch{Reputation: []event.Reputation{event.ReputationMalicious}}}, []string{"word"}},
 		"uid":      {Match{Process: &ProcessMatch{UID: []UIDRange{{0, 0}}}}, []string{"uid"}},
 		"unit":     {Match{Process: &ProcessMatch{Unit: exe}}, []string{"unit"}},
 		"parent":   {Match{Process: &ProcessMatch{Parent: &ProcessMatch{Exe: exe}}}, []string{"parent"}},

@@ -100,6 +100,7 @@ type ProcessMatch struct {
 	Unit         []Pattern // MarkedPattern, or None
 	Container    []Pattern // MarkedPattern, or None
 	Package      []Pattern // MarkedPattern, None, or "modified:NAME"
+	Reputation   []event.Reputation
 	Parent       *ProcessMatch
 	Ancestor     *ProcessMatch
 }
@@ -170,7 +171,7 @@ func (m Match) IsZero() bool {
 func (p ProcessMatch) IsZero() bool {
 	return len(p.Exe) == 0 && len(p.Kind) == 0 && len(p.SHA256) == 0 && len(p.Name) == 0 && len(p.Script) == 0 &&
 		len(p.ScriptSHA256) == 0 && len(p.Cmdline) == 0 && len(p.User) == 0 && len(p.UID) == 0 && len(p.Cgroup) == 0 &&
-		len(p.Unit) == 0 && len(p.Container) == 0 && len(p.Package) == 0 && p.Parent == nil && p.Ancestor == nil
+		len(p.Unit) == 0 && len(p.Container) == 0 && len(p.Package) == 0 && len(p.Reputation) == 0 && p.Parent == nil && p.Ancestor == nil
 }
 
 // IsZero reports whether e has no condition.

@@ -57,6 +57,7 @@ func (g *testGrammar) setSubject() {
 		field("unit", "systemd unit, or none", text, func(s *S) *string { return &s.Unit }),
 		field("container", "id of the container, or none", text, func(s *S) *string { return &s.Container }),
 		field("package", `package of the executable, "modified:NAME" or none`, text, func(s *S) *string { return &s.Package }),
+		field("reputation", "what VirusTotal said of the executable", optional(reputationValue()), func(s *S) *event.Reputation { return &s.Reputation }),
 		field("parent", "the process that started it", mapping(&g.subject, "subject"), func(s *S) **S { return &s.parent }),
 		field("ancestors", "the processes above it, the parent first", sequence(&g.subject, "subject"), func(s *S) *[]S { return &s.ancestors }),
 	)

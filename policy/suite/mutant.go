@@ -161,6 +161,7 @@ func processEdits(p *rule.ProcessMatch, path string) (out []edit[rule.ProcessMat
 	drop("unit", len(p.Unit), func(p *rule.ProcessMatch) { p.Unit = nil })
 	drop("container", len(p.Container), func(p *rule.ProcessMatch) { p.Container = nil })
 	drop("package", len(p.Package), func(p *rule.ProcessMatch) { p.Package = nil })
+	drop("reputation", len(p.Reputation), func(p *rule.ProcessMatch) { p.Reputation = nil })
 	above := []struct {
 		key string
 		of  func(*rule.ProcessMatch) **rule.ProcessMatch

@@ -35,6 +35,9 @@ func compileProcess(m *rule.ProcessMatch, key string, level int) []cond {
 	if len(m.ScriptSHA256) > 0 {
 		add("script_sha256", newDigestTest(m.ScriptSHA256, func(s *rule.Subject) event.Digest { return s.ScriptSHA256 }))
 	}
+	if len(m.Reputation) > 0 {
+		add("reputation", reputationTest(m.Reputation))
+	}
 	if len(m.User) > 0 {
 		add("user", userTest(m.User))
 	}
@@ -212,6 +215,22 @@ func (t *digestTest) want() []string { return names(t.items) }
 
 func (t *digestTest) got(f *rule.Facts, level int) string {
 	return ofSubject(f, level, func(s *rule.Subject) string { return t.fact(s).String() })
+}
+
+type reputationTest []event.Reputation
+
+func (t reputationTest) state(f *rule.Facts, level int) State {
+	s := subject(f, level)
+	if s == nil || s.Reputation == event.ReputationUnasked {
+		return Absent
+	}
+	return holdsIf(slices.Contains(t, s.Reputation))
+}
+
+func (t reputationTest) want() []string { return names(t) }
+
+func (t reputationTest) got(f *rule.Facts, level int) string {
+	return ofSubject(f, level, func(s *rule.Subject) string { return s.Reputation.String() })
 }
 
 type userTest []string

@@ -51,6 +51,7 @@ type Subject struct {
 	Unit         string  `json:"unit,omitempty"`
 	Container    string  `json:"container,omitempty"`
 	Package      string  `json:"package,omitempty"`
+	Reputation   string  `json:"reputation,omitempty"`
 }
 
 // Endpoint is one end of the connection.
@@ -134,7 +135,7 @@ func (in *Inputs) Input(f *rule.Facts, said *rule.Decision) Input {
 
 func newSubject(s *rule.Subject) Subject {
 	out := Subject{Exe: s.Exe, SHA256: s.SHA256.String(), Name: s.Name, Script: s.Script, ScriptSHA256: s.ScriptSHA256.String(),
-		Cmdline: s.Cmdline, User: s.User, Cgroup: s.Cgroup, Unit: s.Unit, Container: s.Container, Package: s.Package}
+		Cmdline: s.Cmdline, User: s.User, Cgroup: s.Cgroup, Unit: s.Unit, Container: s.Container, Package: s.Package, Reputation: s.Reputation.String()}
 	if s.Kind != event.ExecutableInvalid {
 		out.Kind = s.Kind.String()
 	}

@@ -84,7 +84,7 @@ func (g *Gen) Subject() rule.Subject {
 	s := rule.Subject{
 		Exe: maybe(g, exes), Kind: pick(g, kinds[:1+g.r.IntN(len(kinds))]), SHA256: maybe(g, digests), Name: maybe(g, words),
 		Script: maybe(g, scripts), Cmdline: maybe(g, cmdlines), User: maybe(g, users), Cgroup: maybe(g, cgroups),
-		Unit: maybe(g, units), Container: maybe(g, containers), Package: maybe(g, packages),
+		Unit: maybe(g, units), Container: maybe(g, containers), Package: maybe(g, packages), Reputation: maybe(g, event.Reputations()),
 	}
 	if s.Script != rule.None {
 		s.ScriptSHA256 = maybe(g, digests)
@@ -117,7 +117,7 @@ func (g *Gen) spoil(f *rule.Facts) {
 		func() { s.Exe = other.Exe }, func() { s.Kind = other.Kind }, func() { s.SHA256 = other.SHA256 }, func() { s.Name = other.Name },
 		func() { s.Script = other.Script }, func() { s.ScriptSHA256 = other.ScriptSHA256 }, func() { s.Cmdline = other.Cmdline },
 		func() { s.User = other.User }, func() { s.UID, s.HasUID = other.UID, other.HasUID }, func() { s.Cgroup = other.Cgroup },
-		func() { s.Unit = other.Unit }, func() { s.Container = other.Container }, func() { s.Package = other.Package },
+		func() { s.Unit = other.Unit }, func() { s.Container = other.Container }, func() { s.Package = other.Package }, func() { s.Reputation = other.Reputation },
 		func() { f.Ancestors = nil }, func() { f.Novelty = nil }, func() { f.Direction = pick(g, directions) },
 		func() { f.Proto = pick(g, protos) }, func() { end.Addr = pick(g, addrs) }, func() { end.Names = nil },
 		func() { end.Port, end.HasPort = 0, false }, func() { end.Port, end.HasPort = pick(g, ports), true }, func() { end.Country = "" },

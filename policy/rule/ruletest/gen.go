@@ -106,7 +106,7 @@ func (g *Gen) ProcessMatch(depth int) *rule.ProcessMatch {
 }
 
 func (g *Gen) processCondition(p *rule.ProcessMatch, depth int) {
-	switch g.r.IntN(20) {
+	switch g.r.IntN(21) {
 	case 0, 1, 2, 3:
 		p.Exe = g.patterns(rule.PathPattern, exePatterns)
 	case 4:
@@ -133,6 +133,8 @@ func (g *Gen) processCondition(p *rule.ProcessMatch, depth int) {
 		p.Container = g.patterns(rule.MarkedPattern, containerGlob)
 	case 16:
 		p.Package = g.patterns(rule.MarkedPattern, packageGlobs)
+	case 20:
+		p.Reputation = some(g, event.Reputations())
 	case 17, 18:
 		if depth > 0 {
 			p.Parent = g.ProcessMatch(depth - 1)

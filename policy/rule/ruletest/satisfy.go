@@ -69,6 +69,9 @@ func (g *Gen) subject(p rule.ProcessMatch, s *rule.Subject, above *[]rule.Subjec
 	if len(p.ScriptSHA256) > 0 {
 		s.ScriptSHA256 = pick(g, p.ScriptSHA256)
 	}
+	if len(p.Reputation) > 0 {
+		s.Reputation = pick(g, p.Reputation)
+	}
 	if len(p.User) > 0 {
 		s.User = pick(g, p.User)
 	}
