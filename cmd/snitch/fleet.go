@@ -147,7 +147,7 @@ func (d *daemon) fleetStatus() *control.Fleet {
 		return nil
 	}
 	s := d.fleet.State()
-	out := &control.Fleet{Kind: s.Kind, URL: s.URL, Host: s.Host, Changed: s.Changed, Offered: s.Offered, Drift: s.Drift, TrialUntil: s.Trial, Checked: s.Checked,
+	out := &control.Fleet{Kind: s.Kind, URL: s.URL, Host: s.Host, Changed: s.Changed, Offered: s.Offered, Percent: s.Percent, Drift: s.Drift, TrialUntil: s.Trial, Checked: s.Checked,
 		Looks: s.Looks, Failures: s.Failures, Refused: s.Refused, Returns: s.Returns}
 	if s.Current != nil {
 		out.Revision, out.Serial = s.Current.Revision, s.Current.Serial

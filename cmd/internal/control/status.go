@@ -218,6 +218,7 @@ type Fleet struct {
 	Previous   string    `json:"previous,omitempty"` // revision before it
 	Changed    time.Time `json:"changed,omitzero"`
 	Offered    string    `json:"offered,omitempty"` // revision that is published, as far as it was verified
+	Percent    int       `json:"percent,omitempty"` // of the hosts that shall use it
 	Drift      string    `json:"drift,omitempty"`   // why this host does not use it
 	Held       string    `json:"held,omitempty"`    // revision that is not tried again
 	HeldReason string    `json:"held_reason,omitempty"`

@@ -34,7 +34,7 @@ var errNotLoaded = errors.New("it does not load: 'snitch status' says why")
 func (s *Source) judge(f *found) error {
 	set := Set{Revision: f.set.Revision, Digest: f.set.Digest(), Serial: f.release.Serial, Expires: f.release.Expires}
 	s.mu.Lock()
-	s.state.Offered = set.Revision
+	s.state.Offered, s.state.Percent = set.Revision, f.release.Percent
 	k := s.kept
 	s.mu.Unlock()
 	if k.Current != nil && k.Current.Digest == set.Digest && k.Current.Revision == set.Revision {

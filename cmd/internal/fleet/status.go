@@ -18,6 +18,7 @@ type State struct {
 	Changed  time.Time
 	Trial    time.Time // when the trial of the change ends; zero: there is none
 	Offered  string    // revision that is published, as far as it was verified
+	Percent  int       // of the hosts that shall use it
 	Drift    string    // why this host does not use it, "" when it does
 	Held     *Held
 	Checked  time.Time // last look that found an answer to believe

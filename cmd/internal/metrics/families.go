@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -12,7 +13,7 @@ import (
 
 // families lists every metric.
 func families() []family {
-	return slices.Concat(daemonFamilies(), recordFamilies(), policyFamilies(), enforceFamilies(), remoteFamilies())
+	return slices.Concat(daemonFamilies(), recordFamilies(), policyFamilies(), enforceFamilies(), fleetFamilies(), remoteFamilies())
 }
 
 func daemonFamilies() []family {
@@ -143,6 +144,43 @@ func enforceFamilies() []family {
 		backend(prometheus.CounterValue, "denials_lost_total", "Denied attempts that found no room in the record.", func(b *control.EnforceBackend) float64 { return float64(b.Lost) }),
 		backend(prometheus.GaugeValue, "unheld_rules", "Rules that what denies cannot honour.", func(b *control.EnforceBackend) float64 { return float64(len(b.Unheld)) }),
 	}
+}
+
+// fleetFamilies are 0 where rules come from the machine itself.
+func fleetFamilies() []family {
+	of := func(kind prometheus.ValueType, name, help string, value func(*control.Fleet) float64) family {
+		return one(kind, name, help, func(s *control.Status) float64 {
+			if s.Fleet == nil {
+				return 0
+			}
+			return value(s.Fleet)
+		})
+	}
+	return []family{
+		flag("fleet_enabled", "1 when rules come from a bundle or a git remote.", func(s *control.Status) bool { return s.Fleet != nil }),
+		labelled(prometheus.GaugeValue, "fleet_info", "1; the revision in use and the published one, as labels.", []string{"revision", "offered"}, func(x *exposition, say func(float64, ...string)) {
+			if f := x.sample.Status.Fleet; f != nil {
+				say(1, f.Revision, f.Offered)
+			}
+		}),
+		flag("fleet_drift", "1 when this host does not use what is published.", func(s *control.Status) bool { return s.Fleet != nil && s.Fleet.Drift != "" }),
+		of(prometheus.GaugeValue, "fleet_stage_percent", "Hosts of a hundred that shall use the published revision.", func(f *control.Fleet) float64 { return float64(f.Percent) }),
+		flag("fleet_trial", "1 while a change is watched.", func(s *control.Status) bool { return s.Fleet != nil && !s.Fleet.TrialUntil.IsZero() }),
+		of(prometheus.GaugeValue, "fleet_changed_seconds", "When the revision in use came, Unix time; 0: none came.", func(f *control.Fleet) float64 { return unix(f.Changed) }),
+		of(prometheus.GaugeValue, "fleet_checked_seconds", "When the source last answered, Unix time; 0: not since the start.", func(f *control.Fleet) float64 { return unix(f.Checked) }),
+		of(prometheus.CounterValue, "fleet_fetches_total", "Looks at the source.", func(f *control.Fleet) float64 { return float64(f.Looks) }),
+		of(prometheus.CounterValue, "fleet_failures_total", "Looks at the source that failed.", func(f *control.Fleet) float64 { return float64(f.Failures) }),
+		of(prometheus.CounterValue, "fleet_refused_total", "Looks that found what may not be used: a signature, a replay.", func(f *control.Fleet) float64 { return float64(f.Refused) }),
+		of(prometheus.CounterValue, "fleet_returns_total", "Returns to the revision before.", func(f *control.Fleet) float64 { return float64(f.Returns) }),
+	}
+}
+
+// unix is t in Unix time, 0 for none.
+func unix(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixNano()) / 1e9
 }
 
 // remoteFamilies are 0 where nothing goes to another host.

@@ -26,7 +26,9 @@ func full() Sample {
 	st := control.Status{Version: "1", Tier: "reference", Mode: "enforce", Started: time.Unix(1000, 0), Losses: map[string]control.Loss{"hash": {Count: 3, Sent: 4, Received: 5}},
 		Enforce: &control.Enforce{Backend: &control.EnforceBackend{Denied: 7, Held: 6, Expired: 5, Waiting: 4, Lost: 3, Unheld: make([]control.UnheldRule, 2)}},
 		Remote:  &control.Remote{Rows: 11, Parcels: 2, Waiting: 9, WaitingBytes: 100, Spool: 1000, Behind: 1.5, Dropped: 1, Problem: "x"},
-		Policy:  control.Policy{Revision: "r1", Rules: 12, Error: "bad"}, Broker: control.Broker{Alive: true, Helpers: []string{"a"}}}
+		Fleet: &control.Fleet{Revision: "v1", Offered: "v2", Percent: 10, Drift: "it is for 10 %", Looks: 9, Failures: 2, Refused: 3, Returns: 1,
+			Changed: time.Unix(2000, 0), Checked: time.Unix(3000, 0), TrialUntil: time.Unix(4000, 0)},
+		Policy: control.Policy{Revision: "r1", Rules: 12, Error: "bad"}, Broker: control.Broker{Alive: true, Helpers: []string{"a"}}}
 	s := Sample{Status: st, Commits: 4, CommitTime: 2 * time.Second}
 	s.Decisions.Counts = [9]uint64{1, 2, 0, 0, 0, 0, 0, 0, 3}
 	s.Decisions.Sum = time.Second
@@ -80,6 +82,8 @@ func TestExposition(t *testing.T) {
 		`snitch_decision_seconds_bucket{le="5e-05"} 1`, `snitch_decision_seconds_bucket{le="0.25"} 3`, `snitch_decision_seconds_bucket{le="+Inf"} 6`,
 		`snitch_decision_seconds_sum 1`, `snitch_info{mode="enforce",tier="reference",version="1"} 1`, `snitch_denied_total 7`, `snitch_unheld_rules 2`,
 		`snitch_rules_failing 1`, `snitch_remote_failing 1`, `snitch_remote_waiting_bytes 100`, `snitch_database_commit_seconds_total 2`, `snitch_start_time_seconds 1000`,
+		`snitch_fleet_info{offered="v2",revision="v1"} 1`, `snitch_fleet_stage_percent 10`, `snitch_fleet_drift 1`, `snitch_fleet_trial 1`, `snitch_fleet_checked_seconds 3000`,
+		`snitch_fleet_fetches_total 9`, `snitch_fleet_failures_total 2`, `snitch_fleet_refused_total 3`, `snitch_fleet_returns_total 1`,
 	} {
 		if !strings.Contains(out, "\n"+want+"\n") && !strings.HasPrefix(out, want+"\n") {
 			t.Errorf("lacks %s:\n%s", want, out)
