@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"snitch/monitor/event"
+	"snitch/monitor/store/schema"
 )
 
 // Defaults of Config.
 const (
 	DefaultInterval   = 10 * time.Second
 	DefaultMaxPending = 131072 // two full generations of flows: a burst is no loss
+	DefaultBlockRows  = 8192   // some 40 ms of work for the writer
 	DefaultMinutes    = 48 * time.Hour
 	DefaultHours      = 90 * 24 * time.Hour
 	DefaultDays       = 5 * 366 * 24 * time.Hour
@@ -35,6 +37,9 @@ type Config struct {
 	MaxBytes int64
 	// Rollups says how long sums are kept; they outlive the rows.
 	Rollups RollupAge
+	// BlockRows is how many rows are kept together column by column, at most
+	// schema.MaxBlockRows.
+	BlockRows int
 	// MaxPending is how many snapshots and execs wait in memory while the disk
 	// refuses (each about 700 bytes, more with names that nothing else holds).
 	MaxPending int
@@ -78,11 +83,15 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Interval < 0 || c.MaxAge < 0 || c.MaxBytes < 0 || c.MaxPending < 0 {
 		return c, errors.New("open store: interval, age, size and pending bounds may not be negative")
 	}
+	if c.BlockRows < 0 || c.BlockRows > schema.MaxBlockRows {
+		return c, fmt.Errorf("open store: blocks of %d rows, want 1 to %d", c.BlockRows, schema.MaxBlockRows)
+	}
 	if c.MaxBytes != 0 && c.MaxBytes < minBytes {
 		return c, fmt.Errorf("open store: size bound of %d bytes is below the least possible %d", c.MaxBytes, minBytes)
 	}
 	setDefault(&c.Interval, DefaultInterval)
 	setDefault(&c.MaxPending, DefaultMaxPending)
+	setDefault(&c.BlockRows, DefaultBlockRows)
 	setDefault(&c.Rollups.Minutes, DefaultMinutes)
 	setDefault(&c.Rollups.Hours, DefaultHours)
 	setDefault(&c.Rollups.Days, DefaultDays)

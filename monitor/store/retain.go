@@ -65,6 +65,9 @@ func (w *writer) housekeepOnce(cfg Config) (more bool, err error) {
 	if done, err := w.foldNext(now); err != nil || !done {
 		return true, err
 	}
+	if made, err := w.makeBlock(cfg.BlockRows, now); err != nil || made {
+		return true, err
+	}
 	for _, step := range []func() (int64, error){
 		func() (int64, error) { return w.purgeSums(cfg.Rollups, now) },
 		func() (int64, error) { return w.purgeAge(cfg.MaxAge, now) },
@@ -111,7 +114,7 @@ func (w *writer) purgeAge(maxAge time.Duration, now time.Time) (int64, error) {
 		return 0, nil
 	}
 	limit := schema.FromTime(now.Add(-maxAge))
-	n, err := w.removeCounted("connection", `DELETE FROM connection WHERE (opened, run, id) IN
+	n, err := w.removeConnections(`DELETE FROM connection WHERE (opened, run, id) IN
 		(SELECT opened, run, id FROM connection WHERE opened < ?1 AND opened + ifnull(last, 0) < ?1 AND (closed = 1 OR run <> ?2) LIMIT ?3)`,
 		limit, w.run, int64(purgeRows))
 	if err != nil || n > 0 {
@@ -159,7 +162,7 @@ func (w *writer) purgeSize(maxBytes int64) (int64, error) {
 	if err != nil || !ok {
 		return 0, err
 	}
-	n, err := w.removeCounted("connection", `DELETE FROM connection WHERE (opened, run, id) IN
+	n, err := w.removeConnections(`DELETE FROM connection WHERE (opened, run, id) IN
 		(SELECT opened, run, id FROM connection WHERE opened <= ?1 AND (closed = 1 OR run <> ?2) LIMIT ?3)`,
 		limit, w.run, int64(2*purgeRows))
 	if err != nil {
@@ -181,10 +184,25 @@ func (w *writer) remove(sql string, args ...any) (int64, error) {
 	return n, err
 }
 
+// removeConnections removes rows that were opened up to a moment, its first
+// argument, and their blocks.
+func (w *writer) removeConnections(sql string, upTo int64, args ...any) (n int64, err error) {
+	return w.removeAnd(func() error { return w.dropBlocks(upTo) }, "connection", sql, append([]any{upTo}, args...)...)
+}
+
 // removeCounted is remove for a table whose rows are counted.
 func (w *writer) removeCounted(table, sql string, args ...any) (n int64, err error) {
+	return w.removeAnd(func() error { return nil }, table, sql, args...)
+}
+
+// removeAnd is removeCounted, and calls also in the same transaction when it
+// removed something.
+func (w *writer) removeAnd(also func() error, table, sql string, args ...any) (n int64, err error) {
 	err = w.c.transaction(func() error {
-		if n, err = w.remove(sql, args...); err != nil {
+		if n, err = w.remove(sql, args...); err != nil || n == 0 {
+			return err
+		}
+		if err = also(); err != nil {
 			return err
 		}
 		return w.c.count(table, -n)

@@ -103,6 +103,11 @@ func (t *txn) put(c *event.Connection, r *refs, now written, known bool) error {
 		schema.FromCount(now.sent), schema.FromCount(now.received), schema.FromCount(c.Packets),
 		int64(c.Result), flag(now.closed), flag(c.Existing), r.decision, orNull(r.novelty), orNull(r.names), input, decided,
 		now.opened, t.w.run, int64(c.ID)}
+	if now.opened < t.w.blocks.until {
+		if err := t.w.loosen(now.opened); err != nil {
+			return err
+		}
+	}
 	if known {
 		if err := t.w.inserts.flush(); err != nil { // it may be among them
 			return err

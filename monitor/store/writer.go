@@ -20,6 +20,7 @@ type writer struct {
 	upserts *bulk // rows of rollup
 	run     int64
 	fold    fold
+	blocks  blocks
 	gc      collector
 
 	batch  int64 // number of the last batch
@@ -56,6 +57,9 @@ func (w *writer) load(cfg Config) error {
 			return corruptf("no answer to %q", n.sql)
 		}
 		*n.to = v
+	}
+	if err := w.blocks.load(w.c); err != nil {
+		return err
 	}
 	if w.outbox != nil {
 		if err := w.outbox.load(w.c); err != nil {

@@ -86,11 +86,18 @@ func (b *builder) listed(items []item) string {
 
 // codes lists the numbers of the items.
 func (b *builder) codes(items []item) string {
-	var parts []string
+	var all []int64
 	for _, it := range items {
-		for _, n := range it.codes {
-			parts = append(parts, b.arg(n))
-		}
+		all = append(all, it.codes...)
+	}
+	return b.list(all)
+}
+
+// list lists numbers.
+func (b *builder) list(numbers []int64) string {
+	parts := make([]string, len(numbers))
+	for i, n := range numbers {
+		parts[i] = b.arg(n)
 	}
 	return strings.Join(parts, ", ")
 }

@@ -59,9 +59,10 @@ func (db *DB) Connections(ctx context.Context, q Query, f func(event.Record) err
 // part is one scan in the order of beginning.
 type part struct {
 	*Query
-	from, to int64 // opened in [from, to)
-	long     bool  // only those of the indexes of long connections
-	ended    bool  // those are found by their end, not by their beginning
+	from, to int64   // opened in [from, to)
+	long     bool    // only those of the indexes of long connections
+	ended    bool    // those are found by their end, not by their beginning
+	moments  []int64 // only those opened then; nil: all
 }
 
 // fewEnded is how many long connections are found by their end: each chunk
@@ -75,17 +76,24 @@ func (db *DB) parts(ctx context.Context, q *Query) ([]part, error) {
 		if !parts[i].long {
 			continue
 		}
-		err := db.read(ctx, func(r *reader) error {
-			var n int
-			err := r.tx.QueryRowContext(ctx, countEnded, schema.FromTime(q.Since), fewEnded+1).Scan(&n)
-			parts[i].ended = n <= fewEnded
-			return err
-		})
-		if err != nil {
+		var err error
+		if parts[i].ended, err = db.fewEnded(ctx, q); err != nil {
 			return nil, err
 		}
 	}
 	return parts, nil
+}
+
+// fewEnded reports whether so few long connections ended since q begins that
+// they are best found by that.
+func (db *DB) fewEnded(ctx context.Context, q *Query) (few bool, err error) {
+	err = db.read(ctx, func(r *reader) error {
+		var n int
+		err := r.tx.QueryRowContext(ctx, countEnded, schema.FromTime(q.Since), fewEnded+1).Scan(&n)
+		few = n <= fewEnded
+		return err
+	})
+	return few, err
 }
 
 var countEnded = fmt.Sprintf("SELECT count(*) FROM (SELECT 1 FROM connection INDEXED BY connection_ended WHERE opened + last >= ? AND last > %d LIMIT ?)", int64(schema.LongConnection))
@@ -158,9 +166,16 @@ func (p *part) statementOf(columns string, b *builder, cursor key, n int) string
 	case p.long:
 		text += " INDEXED BY connection_long"
 	}
-	text += " WHERE (c.opened, c.run, c.id) " + compare +
+	opened := "c.opened"
+	if p.moments != nil {
+		opened = "+c.opened" // not to be searched by
+	}
+	text += " WHERE (" + opened + ", c.run, c.id) " + compare +
 		" (" + b.arg(cursor.opened) + ", " + b.arg(cursor.run) + ", " + b.arg(cursor.id) + ")" +
-		" AND c.opened >= " + b.arg(p.from) + " AND c.opened < " + b.arg(p.to)
+		" AND " + opened + " >= " + b.arg(p.from) + " AND " + opened + " < " + b.arg(p.to)
+	if p.moments != nil {
+		text += " AND c.opened IN (" + b.list(p.moments) + ")"
+	}
 	if p.long {
 		text += fmt.Sprintf(" AND c.last > %d", int64(schema.LongConnection)) // no argument: the planner must see the number
 	}

@@ -17,6 +17,10 @@ type field struct {
 	match      func(it *item, r *event.Record) bool
 	sql        func(b *builder, items []item) string
 	group      *grouping // nil: cannot be grouped by
+	// reads are the columns that sql reads, none when blocks have them not all;
+	// test is match for their values, where they are not one interned number.
+	reads []column
+	test  func(it *item, v []int64) bool
 }
 
 // fields builds the list; it is small and built anew for each Parse.
@@ -29,7 +33,13 @@ func fields() []field {
 	out = append(out, peerFields()...)
 	out = append(out, contextFields()...)
 	out = append(out, connectionFields()...)
-	return append(out, decisionFields()...)
+	out = append(out, decisionFields()...)
+	for i := range out {
+		if f := &out[i]; f.group != nil {
+			f.reads = f.group.cols
+		}
+	}
+	return out
 }
 
 // level is a process of the lineage: itself, its parent, its grandparent, or
@@ -99,7 +109,7 @@ func reference(column, set string, empty bool) string {
 	if empty {
 		return "(" + column + " IS NULL OR " + column + " IN (" + set + "))"
 	}
-	return "ifnull(" + column + " IN (" + set + "), 0)"
+	return "(" + column + " IS NOT NULL AND " + column + " IN (" + set + "))"
 }
 
 func processFields(l level) []field {
@@ -110,7 +120,7 @@ func processFields(l level) []field {
 				return l.any(r, func(a *event.Ancestor) bool { return anyMatch(it.globs, get(a)) })
 			},
 			sql:   func(b *builder, items []item) string { return l.where(sql(b, items), matchesEmpty(items)) },
-			group: processGrouping(name, l.up)}
+			group: processGrouping(name, l.up), reads: []column{colProcess}}
 	}
 	executable := func(column string) func(*builder, []item) string {
 		return func(b *builder, items []item) string {

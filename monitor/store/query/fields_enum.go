@@ -31,6 +31,7 @@ func enumField(name, help string, values []named, get func(*event.Record) string
 			return item{name: value, codes: []int64{values[i].code}}, "", ""
 		},
 		match: func(it *item, r *event.Record) bool { return get(r) == it.name },
+		test:  func(it *item, v []int64) bool { return v[0] == it.codes[0] },
 		sql:   func(b *builder, items []item) string { return sql(b.codes(items)) }}
 }
 
@@ -71,9 +72,11 @@ func connectionFields() []field {
 		{name: "family", help: "ipv4, ipv6, packet, vsock, xdp, af-N", parse: parseFamily,
 			group: plain(colFamily, codeLabels(func(n int64) string { return event.FamilyName(uint16(n)) }), schema.DimInvalid),
 			match: func(it *item, r *event.Record) bool { return r.Family == it.name },
+			test:  func(it *item, v []int64) bool { return v[0] == it.codes[0] },
 			sql:   func(b *builder, items []item) string { return "c.family IN (" + b.codes(items) + ")" }},
 		{name: "proto", help: "tcp, udp, udplite, icmp, icmpv6, sctp, mptcp, raw, ip-N, or a family other than IP", parse: parseProto, group: protoGrouping(),
 			match: func(it *item, r *event.Record) bool { return r.Proto == it.name },
+			test:  func(it *item, v []int64) bool { return it.hasProto(v[0], v[1]) },
 			sql:   protoSQL},
 	}
 }
@@ -82,7 +85,7 @@ func decisionFields() []field {
 	decision := func(condition string) string {
 		return "c.decision IN (SELECT id FROM decision WHERE " + condition + ")"
 	}
-	column := func(name string) func(string) string {
+	in := func(name string) func(string) string {
 		return func(list string) string { return decision(name + " IN (" + list + ")") }
 	}
 	text := func(name, help string, get func(*event.Record) string, group *grouping) field {
@@ -91,27 +94,27 @@ func decisionFields() []field {
 		}, group)
 	}
 	action := enumLabels[event.Action]()
-	list := func(name, help string, get func(*event.Record) []string, sql func(set string, empty bool) string) field {
-		return field{name: name, help: help + "; empty: none", substring: true, parse: parseText(nil),
+	list := func(name, help string, reads []column, get func(*event.Record) []string, sql func(set string, empty bool) string) field {
+		return field{name: name, help: help + "; empty: none", substring: true, parse: parseText(nil), reads: reads,
 			match: func(it *item, r *event.Record) bool { return listMatch(it.globs, get(r)) },
 			sql: func(b *builder, items []item) string {
 				return sql("SELECT id FROM list WHERE "+b.listed(items), matchesEmpty(items))
 			}}
 	}
 	return []field{
-		enumField("action", "what happened", enumerate(event.ActionNone), func(r *event.Record) string { return r.Action }, column("action"),
+		enumField("action", "what happened", enumerate(event.ActionNone), func(r *event.Record) string { return r.Action }, in("action"),
 			decisionGrouping(action, schema.DimAction, func(d decisionFacts) int64 { return int64(d.action) })),
-		enumField("would", "what the rules said", enumerate(event.ActionNone), func(r *event.Record) string { return r.Would }, column("would"),
+		enumField("would", "what the rules said", enumerate(event.ActionNone), func(r *event.Record) string { return r.Would }, in("would"),
 			decisionGrouping(action, schema.DimInvalid, func(d decisionFacts) int64 { return int64(d.would) })),
-		enumField("mode", "of the daemon", enumerate(event.ModeAudit), func(r *event.Record) string { return r.Mode }, column("mode"),
+		enumField("mode", "of the daemon", enumerate(event.ModeAudit), func(r *event.Record) string { return r.Mode }, in("mode"),
 			decisionGrouping(enumLabels[event.Mode](), schema.DimInvalid, func(d decisionFacts) int64 { return int64(d.mode) })),
 		text("rule", "id of the rule that won", func(r *event.Record) string { return r.Rule },
 			ruleGrouping()),
 		text("revision", "of the rule set", func(r *event.Record) string { return r.Revision },
 			decisionGrouping(textLabels, schema.DimInvalid, func(d decisionFacts) int64 { return d.revision })),
-		list("matches", "id of any rule that matched", func(r *event.Record) []string { return r.Matches },
+		list("matches", "id of any rule that matched", []column{colDecision}, func(r *event.Record) []string { return r.Matches },
 			func(set string, _ bool) string { return decision("matches IN (" + set + ")") }),
-		list("novelty", "what was new", func(r *event.Record) []string { return r.Novelty },
+		list("novelty", "what was new", nil, func(r *event.Record) []string { return r.Novelty },
 			func(set string, empty bool) string { return reference("c.novelty", set, empty) }),
 	}
 }
@@ -161,6 +164,14 @@ func parseProto(value string, _ bool) (item, string, string) {
 	return item{name: it.name, codes: []int64{-1, it.codes[0]}}, "", ""
 }
 
+// hasProto is protoSQL for a row of a block.
+func (it *item) hasProto(family, proto int64) bool {
+	if it.codes[0] >= 0 {
+		return (family == event.AFInet || family == event.AFInet6) && proto == it.codes[0]
+	}
+	return family == it.codes[1]
+}
+
 func protoSQL(b *builder, items []item) string {
 	return b.either(items, func(it *item) string {
 		if it.codes[0] >= 0 {
@@ -193,6 +204,13 @@ func serviceField() field {
 		match: func(it *item, r *event.Record) bool {
 			n := uint64(port(r))
 			return it.lo <= n && n <= it.hi && (it.name == "" || it.name == r.Proto)
+		},
+		test: func(it *item, v []int64) bool {
+			port := v[4]
+			if v[0] != int64(event.Out) {
+				port = v[3]
+			}
+			return it.lo <= uint64(port) && uint64(port) <= it.hi && (it.name == "" || it.hasProto(v[1], v[2]))
 		},
 		sql: func(b *builder, items []item) string {
 			return b.either(items, func(it *item) string {

@@ -82,6 +82,7 @@ func numberField(name, help string, limit uint64, get func(*event.Record) uint64
 	return field{name: name, help: help, group: group,
 		parse: func(value string, _ bool) (item, string, string) { return parseNumbers(name, value, limit) },
 		match: func(it *item, r *event.Record) bool { n := get(r); return it.lo <= n && n <= it.hi },
+		test:  func(it *item, v []int64) bool { return it.lo <= uint64(v[0]) && uint64(v[0]) <= it.hi },
 		sql: func(b *builder, items []item) string {
 			return b.either(items, func(it *item) string {
 				return column + " BETWEEN " + b.arg(int64(it.lo)) + " AND " + b.arg(int64(it.hi))

@@ -132,11 +132,26 @@ func users(uid uint32) string {
 // written stores connections of one run in a new database and opens it.
 func written(t testing.TB, dir string, conns []event.Connection) *query.DB {
 	t.Helper()
-	s, err := store.Open(context.Background(), store.Config{Dir: dir, Group: -1})
+	return writtenBy(t, dir, conns, func(*store.Store) error { return nil })
+}
+
+// inBlocks is written, and then the rows that are old enough are in blocks of
+// two.
+func inBlocks(t testing.TB, dir string, conns []event.Connection) *query.DB {
+	t.Helper()
+	return writtenBy(t, dir, conns, func(s *store.Store) error { return s.Maintain(context.Background()) })
+}
+
+func writtenBy(t testing.TB, dir string, conns []event.Connection, then func(*store.Store) error) *query.DB {
+	t.Helper()
+	s, err := store.Open(context.Background(), store.Config{Dir: dir, Group: -1, BlockRows: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Append(store.Batch{Time: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), Connections: conns})
+	if err := then(s); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

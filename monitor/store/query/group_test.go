@@ -91,7 +91,7 @@ func genTraffic(rt *rapid.T, most int) []event.Connection {
 func TestGroupAgrees(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		conns := genTraffic(rt, 8)
-		db := written(t, tempDir(t, rt), conns)
+		db := inBlocks(t, tempDir(t, rt), conns)
 		defer closeDB(t, db)
 		all := records(conns)
 		for range 10 {
@@ -134,7 +134,7 @@ func TestFilterFor(t *testing.T) {
 			conns[i].Result, conns[i].Decision.Mode = event.ResultClosed, event.ModeAudit
 			conns[i].Decision.Action, conns[i].Decision.Would = min(conns[i].Decision.Action, event.ActionUndecided), min(conns[i].Decision.Would, event.ActionUndecided)
 		}
-		db := written(t, tempDir(t, rt), conns)
+		db := inBlocks(t, tempDir(t, rt), conns)
 		defer closeDB(t, db)
 		for _, by := range groupFields() {
 			groups, err := db.Group(t.Context(), query.GroupQuery{By: []string{by}})

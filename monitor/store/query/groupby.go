@@ -220,21 +220,24 @@ func (db *DB) tally(ctx context.Context, p *plan) (t *tally, err error) {
 	return t, err
 }
 
-// tallyRows adds up rows of table connection, several stretches of time at
-// once.
+// tallyRows adds up connections, several stretches of time at once.
 func (db *DB) tallyRows(ctx context.Context, p *plan) (*tally, error) {
 	stretches, err := db.stretches(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	want := wanted(p.groups())
 	tallies := make([]*tally, len(stretches))
 	g, ctx := errgroup.WithContext(ctx)
 	for i := range stretches {
 		tallies[i] = newTally()
 		g.Go(func() error {
 			a := adder{plan: p, out: tallies[i]}
-			return db.scan(ctx, stretches[i], want, func(t *interned, rows *block) { a.block(t, rows) })
+			for _, piece := range stretches[i] {
+				if err := piece.add(ctx, db, &a); err != nil {
+					return err
+				}
+			}
+			return nil
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -247,53 +250,6 @@ func (db *DB) tallyRows(ctx context.Context, p *plan) (*tally, error) {
 		}
 	}
 	return out, nil
-}
-
-// adder adds rows to a tally.
-type adder struct {
-	plan *plan
-	out  *tally
-	args [8]int64
-}
-
-func (a *adder) block(t *interned, rows *block) {
-	at := 0 // place of time in the key
-	for i, f := range a.plan.by {
-		if f == nil {
-			at = i
-		}
-	}
-	timed := a.plan.timed()
-	for i := range rows.n {
-		k := a.key(t, rows, i)
-		opened := rows.values[colOpened][i]
-		denied, would := t.denied(rows.values[colDecision][i])
-		s := sums{connections: 1, sent: uint64(rows.values[colSent][i]), received: uint64(rows.values[colReceived][i]),
-			denied: denied, would: would, first: opened, last: opened + max(0, rows.values[colLast][i])}
-		if !timed {
-			a.out.add(k, s)
-			continue
-		}
-		a.plan.line.spread(opened, s.last, s, func(bucket int64, part sums) {
-			k[at] = bucket
-			a.out.add(k, part)
-		})
-	}
-}
-
-// key is the key of row i, without the time.
-func (a *adder) key(t *interned, rows *block, i int) (k groupKey) {
-	for n, f := range a.plan.by {
-		if f == nil {
-			continue
-		}
-		args := a.args[:0]
-		for _, c := range f.group.cols {
-			args = append(args, rows.values[c][i])
-		}
-		k[n] = f.group.value(t, args)
-	}
-	return k
 }
 
 // page sorts the groups and names those that were asked for.

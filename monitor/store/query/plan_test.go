@@ -54,6 +54,11 @@ func TestPlans(t *testing.T) {
 		},
 			[]string{"SEARCH t USING PRIMARY KEY (dim=? AND res=? AND bucket>? AND bucket<?)", "SEARCH r USING PRIMARY KEY (dim=? AND res=? AND bucket=? AND key=?)"}},
 		"rows":  {rows(recent, false, false), []string{"SEARCH c USING PRIMARY KEY ((opened,run,id)>(?,?,?) AND opened<?)"}},
+		"rows of some moments": {func(b *builder) string {
+			p := recent.parts()[1]
+			p.moments = []int64{1, 2, 3}
+			return p.statementOf("c.sent", b, key{p.from, 0, 0}, historyRows)
+		}, []string{"SEARCH c USING PRIMARY KEY (opened=?)"}},
 		"ended": {rows(recent, true, true), []string{"SEARCH c USING INDEX connection_ended (<expr>>?)"}},
 		"few ended": {func(b *builder) string { b.args = []any{1, 2}; return countEnded },
 			[]string{"SEARCH connection USING INDEX connection_ended (<expr>>?)"}},

@@ -34,7 +34,7 @@ func genLives(rt *rapid.T) []event.Connection {
 func TestSeriesAgrees(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		conns := genLives(rt)
-		db := written(t, tempDir(t, rt), conns)
+		db := inBlocks(t, tempDir(t, rt), conns)
 		defer closeDB(t, db)
 		filters := rapid.SampledFrom([][]string{nil, {"rport=443"}, {"exe=/bin/a,/bin/b"}, {"exe=/bin/a", "proto=tcp"}}).Draw(rt, "filters")
 		fs, err := query.Parse(filters)
@@ -79,7 +79,7 @@ func TestSeriesAgrees(t *testing.T) {
 func TestGroupByTime(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		conns := genLives(rt)
-		db := written(t, tempDir(t, rt), conns)
+		db := inBlocks(t, tempDir(t, rt), conns)
 		defer closeDB(t, db)
 		fs, err := query.Parse(rapid.SampledFrom([][]string{nil, {"rport=443"}}).Draw(rt, "filters"))
 		if err != nil {

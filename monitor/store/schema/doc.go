@@ -14,12 +14,12 @@ const FileName = "snitch.db"
 const ApplicationID = 0x534e4954
 
 // Version is the newest schema that this build knows (PRAGMA user_version).
-const Version = 6
+const Version = 7
 
 // Migrations returns the SQL that leads from version i to i+1, for every i
 // from 0. A migration that was ever released is never changed.
 func Migrations() []string {
-	return []string{version1, version2, version3, version4, version5, version6}
+	return []string{version1, version2, version3, version4, version5, version6, version7}
 }
 
 // LongConnection is the duration in nanoseconds beyond which a connection is
