@@ -13,7 +13,7 @@ KERNELS ?= 5.10 6.1 6.12 7
 FUZZTIME ?= 5s
 
 .DEFAULT_GOAL := help
-.PHONY: build generate web screenshots generate-check fmt lint run test test-short test-race test-kernel differential first-connections fuzz e2e bench bench-policy package test-package clean help
+.PHONY: build generate web screenshots generate-check fmt lint run test test-short test-race test-kernel differential first-connections fuzz e2e bench bench-policy bench-enforce package test-package clean help
 
 build: ## build the static binary build/snitch
 	@mkdir -p $(BUILD)
@@ -88,6 +88,10 @@ bench: build ## paired benchmarks, attached against bare; writes docs/benchmarks
 
 bench-policy: ## only its part about rules: decisions, reloads, lists, history
 	$(GO) run ./bpf/bpftest/bench -policy -o docs/benchmarks.md
+
+bench-enforce: build ## only its part about denying: hooks, look-ups, holds, rates, reloads
+	@tools/setup.sh bench
+	$(GO) run ./bpf/bpftest/bench -enforce -o docs/benchmarks.md
 
 package: build ## deb, rpm, apk and Arch packages, a static tarball, the bill of materials: build/packages
 	tools/package.sh $(VERSION)

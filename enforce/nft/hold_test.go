@@ -241,3 +241,28 @@ func latencies(t testing.TB, client *worker, rounds int) (took []time.Duration) 
 	slices.Sort(took)
 	return took
 }
+
+// BenchmarkHold is how long a connect takes, as a program sees it: not held, and
+// held by a queue whose reader answers at once.
+func BenchmarkHold(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		v    queue.Verdict
+	}{{"base", 0}, {"allowed", queue.Allow}, {"denied", queue.Deny}} {
+		b.Run(c.name, func(b *testing.B) {
+			var client *worker
+			if c.v == 0 {
+				_, client = pairOf(b)
+			} else {
+				client = newHeld(b, queue.Config{}, always(c.v)).client
+			}
+			took := latencies(b, client, 1)[:0]
+			for b.Loop() {
+				took = append(took, client.do(b, ask{Op: "connect", Net: "tcp", Addr: server}).Took)
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Nanoseconds())/1e3, "p50-µs")
+			b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds())/1e3, "p99-µs")
+		})
+	}
+}

@@ -5,9 +5,14 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"snitch/bpf/bpftest"
 	"snitch/monitor/event"
 	"snitch/policy/rule"
 	"snitch/policy/table"
@@ -71,4 +76,63 @@ func BenchmarkSet(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkHold is how long a connect takes, as a program sees it: one that the
+// tables allow, and ones whose peer's name user space must look at, each anew. Of
+// these also how long after its SYN the answer was there; the rest is TCP, which
+// sends the next SYN a jiffy later.
+func BenchmarkHold(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		host netip.Addr
+		want syscall.Errno
+	}{{"base", netip.Addr{}, 0}, {"allowed", bpftest.ServerV4, 0}, {"denied", bpftest.ServerV6, unix.ECONNABORTED}} {
+		b.Run(c.name, func(b *testing.B) {
+			l := newLab(b)
+			l.serve(8080)
+			l.names = map[string]string{bpftest.ServerV4.String(): "good.test", bpftest.ServerV6.String(): "bad.test"}
+			var mu sync.Mutex
+			var answered []time.Duration
+			l.evaluate = func(ctx context.Context, conn *event.Connection) (rule.Decision, event.Decision) {
+				d, recorded := l.engine.Decide(ctx, conn)
+				d.Cacheable = false // for its socket only
+				mu.Lock()
+				answered = append(answered, time.Since(conn.Opened))
+				mu.Unlock()
+				return d, recorded
+			}
+			p := l.start()
+			if !c.host.IsValid() {
+				c.host = bpftest.ServerV4
+				l.set(nil, out("by-port", event.ActionAllow, p.path, 8080))
+			} else {
+				l.set([]rule.Confine{{ID: "locked"}}, toName("bad", event.ActionDeny, p.path, "bad.test"), toName("good", event.ActionAllow, p.path, "good.test"))
+			}
+			var took []time.Duration
+			for b.Loop() {
+				errno, d := p.do("tcp %s", netip.AddrPortFrom(c.host, 8080))
+				if errno != c.want {
+					b.Fatalf("got %v after %s, want %v", errno, d, c.want)
+				}
+				took = append(took, d)
+			}
+			reportTimes(b, "", took)
+			mu.Lock()
+			defer mu.Unlock()
+			if c.name != "base" {
+				reportTimes(b, "answer-", answered)
+			}
+		})
+	}
+}
+
+func reportTimes(b *testing.B, prefix string, took []time.Duration) {
+	b.Helper()
+	if len(took) == 0 {
+		b.Fatal("nobody was asked")
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Nanoseconds())/1e3, prefix+"p50-µs")
+	b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds())/1e3, prefix+"p99-µs")
 }

@@ -62,6 +62,16 @@ type status struct {
 	Losses map[string]struct {
 		Count uint64 `json:"count"`
 	} `json:"losses"`
+	Policy struct {
+		Error    string  `json:"error"`
+		LoadTime float64 `json:"load_time"` // seconds
+	} `json:"policy"`
+	Enforce struct {
+		Problem string `json:"problem"`
+		Backend struct {
+			Generation uint64 `json:"generation"`
+		} `json:"backend"`
+	} `json:"enforce"`
 }
 
 func ask(d *bpftest.Daemon) (*status, error) {

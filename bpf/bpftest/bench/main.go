@@ -3,12 +3,13 @@
 // that what changes on the machine meanwhile hits both. It prints a table and
 // keeps it in a file (docs/benchmarks.md).
 //
-//	go run ./bpf/bpftest/bench [-o FILE] [-policy]
+//	go run ./bpf/bpftest/bench [-o FILE] [-policy | -enforce]
 //
 // The programs are attached to a cgroup of the benchmark's own, which holds
 // both ends of the loopback workloads and the near end of the others. What is
 // attached to the whole machine (tp_btf) runs for both. Root only, but for
-// -policy, which measures that part alone and keeps the rest of the file.
+// -policy. -policy and -enforce measure that part alone and keep the rest of
+// the file.
 package main
 
 import (
@@ -31,6 +32,7 @@ type options struct {
 	length time.Duration
 	snitch string
 	rules  bool // -policy
+	denies bool // -enforce
 }
 
 func main() {
@@ -48,41 +50,47 @@ func run(args []string) error {
 	f.DurationVar(&o.length, "for", 400*time.Millisecond, "length of one run")
 	f.StringVar(&o.snitch, "snitch", "", "binary to measure; built when empty")
 	f.BoolVar(&o.rules, "policy", false, "measure decisions, reloads and history only")
+	f.BoolVar(&o.denies, "enforce", false, "measure enforcement only")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
 	if o.rules {
-		return policyAlone(&o)
+		return alone(&o, policyTitle, (&bench{options: &o}).policy)
 	}
 	if os.Geteuid() != 0 {
 		return errors.New("namespaces and programs need root: sudo make bench")
 	}
-	return measure(&o)
+	b, err := open(&o)
+	if err != nil {
+		return err
+	}
+	if o.denies {
+		err = alone(&o, enforceTitle, b.enforce)
+	} else {
+		err = b.measure()
+	}
+	return errors.Join(err, b.close())
 }
 
 // bench is the place where everything is measured.
 type bench struct {
 	*options
-	dir     string
-	traffic string
-	pair    *bpftest.Pair
-	cgroup  *bpftest.Cgroup
-	runs    int // state directories so far
+	dir      string
+	traffic  string
+	programs string // directory of those that workloads make
+	pair     *bpftest.Pair
+	cgroup   *bpftest.Cgroup
+	runs     int // state directories so far
 }
 
-func measure(o *options) (err error) {
-	b, err := open(o)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.close()) }()
+func (b *bench) measure() error {
 	var doc document
 	doc.head()
 	stages := []struct {
 		name string
 		run  func(*document) error
 	}{
-		{"paired runs", b.paired}, {"programs", b.programs}, {"load", b.load}, {"memory", b.memory}, {"policy", b.policy}, {"parts", b.parts},
+		{"paired runs", b.paired}, {"programs", b.timed}, {"load", b.load}, {"memory", b.memory}, {"enforcement", b.enforce}, {"policy", b.policy}, {"parts", b.parts},
 	}
 	for _, s := range stages {
 		fmt.Fprintf(os.Stderr, "bench: %s\n", s.name)
@@ -91,20 +99,20 @@ func measure(o *options) (err error) {
 		}
 	}
 	fmt.Print(doc.String())
-	if o.out == "" {
+	if b.out == "" {
 		return nil
 	}
-	if err := os.WriteFile(o.out, []byte(doc.String()), 0o644); err != nil {
+	if err := os.WriteFile(b.out, []byte(doc.String()), 0o644); err != nil {
 		return fmt.Errorf("keep table: %w", err)
 	}
 	return nil
 }
 
-// policyAlone measures the section about policy and puts it in its place.
-func policyAlone(o *options) error {
+// alone measures one section and puts it in its place.
+func alone(o *options, title string, stage func(*document) error) error {
 	var doc document
-	if err := (&bench{options: o}).policy(&doc); err != nil {
-		return fmt.Errorf("measure policy: %w", err)
+	if err := stage(&doc); err != nil {
+		return fmt.Errorf("measure: %w", err)
 	}
 	fmt.Print(doc.String())
 	if o.out == "" {
@@ -112,7 +120,7 @@ func policyAlone(o *options) error {
 	}
 	text, err := os.ReadFile(o.out)
 	if err == nil {
-		err = os.WriteFile(o.out, []byte(replaceSection(string(text), policyTitle, doc.String())), 0o644)
+		err = os.WriteFile(o.out, []byte(replaceSection(string(text), title, doc.String())), 0o644)
 	}
 	if err != nil {
 		return fmt.Errorf("keep table: %w", err)
@@ -125,7 +133,7 @@ func open(o *options) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{options: o, dir: dir, traffic: filepath.Join(dir, "traffic")}
+	b := &bench{options: o, dir: dir, programs: dir, traffic: filepath.Join(dir, "traffic")}
 	if err := build(b.traffic, "snitch/bpf/bpftest/traffic"); err != nil {
 		return nil, err
 	}
@@ -155,11 +163,13 @@ func (b *bench) close() error {
 	return errors.Join(b.cgroup.Close(), b.pair.Close(), os.RemoveAll(b.dir))
 }
 
+// state is the directory of one run.
+func (b *bench) state(run int) string { return filepath.Join(b.dir, fmt.Sprintf("state-%d", run)) }
+
 // attached runs f while a daemon with a new state directory runs.
 func (b *bench) attached(f func(d *bpftest.Daemon) error, flags ...string) error {
 	b.runs++
-	state := filepath.Join(b.dir, fmt.Sprintf("state-%d", b.runs))
-	d, err := bpftest.StartDaemon(b.snitch, state, 30*time.Second, append([]string{"--cgroup", b.cgroup.Dir()}, flags...)...)
+	d, err := bpftest.StartDaemon(b.snitch, b.state(b.runs), 2*time.Minute, append([]string{"--cgroup", b.cgroup.Dir()}, flags...)...)
 	if err != nil {
 		return err
 	}

@@ -8,11 +8,33 @@ import (
 	"snitch/bpf/bpftest"
 )
 
-// paired measures every workload in pairs: attached and base next to each
-// other, the order turned from pair to pair.
+// paired measures every workload under a daemon that only looks.
 func (b *bench) paired(doc *document) error {
 	list := workloads()
-	base, attached := make([][]float64, len(list)), make([][]float64, len(list))
+	base, attached, err := b.sweeps(list)
+	if err != nil {
+		return err
+	}
+	rows := [][]string{{"workload", "base", "attached", "attached/base", "spread", "aim"}}
+	for i, w := range list {
+		ratios := ratiosOf(attached[i], base[i])
+		aim := "–"
+		if w.aim > 0 {
+			aim = fmt.Sprintf("≥ %.2f", w.aim)
+		}
+		rows = append(rows, []string{w.title, fmt.Sprintf("%.0f %s", median(base[i]), w.unit), fmt.Sprintf("%.0f", median(attached[i])),
+			fmt.Sprintf("**%.3f**", median(ratios)), fmt.Sprintf("%.2f–%.2f", slices.Min(ratios), slices.Max(ratios)), aim})
+	}
+	doc.section("Throughput with the daemon and without",
+		fmt.Sprintf("Median of %d pairs of runs of %v each; the ratio is the median of the pairs' ratios.", b.pairs, b.length))
+	doc.table(rows)
+	return nil
+}
+
+// sweeps measures workloads in pairs: without a daemon and under one with these
+// flags, next to each other, the order turned from pair to pair.
+func (b *bench) sweeps(list []workload, flags ...string) (base, attached [][]float64, err error) {
+	base, attached = make([][]float64, len(list)), make([][]float64, len(list))
 	sweep := func(into [][]float64) error {
 		for i, w := range list {
 			s, err := b.once(w.what, w.to)
@@ -25,9 +47,9 @@ func (b *bench) paired(doc *document) error {
 	}
 	bare := func() error { return sweep(base) }
 	watched := func() error {
-		return b.attached(func(*bpftest.Daemon) error { return sweep(attached) })
+		return b.attached(func(*bpftest.Daemon) error { return sweep(attached) }, flags...)
 	}
-	err := b.serve(func() error {
+	err = b.serve(func() error {
 		if err := sweep(make([][]float64, len(list))); err != nil { // warm up
 			return err
 		}
@@ -46,26 +68,16 @@ func (b *bench) paired(doc *document) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
+	return base, attached, err
+}
+
+// ratiosOf are those of each pair.
+func ratiosOf(attached, base []float64) []float64 {
+	ratios := make([]float64, len(base))
+	for k := range ratios {
+		ratios[k] = attached[k] / base[k]
 	}
-	rows := [][]string{{"workload", "base", "attached", "attached/base", "spread", "aim"}}
-	for i, w := range list {
-		ratios := make([]float64, b.pairs)
-		for k := range ratios {
-			ratios[k] = attached[i][k] / base[i][k]
-		}
-		aim := "–"
-		if w.aim > 0 {
-			aim = fmt.Sprintf("≥ %.2f", w.aim)
-		}
-		rows = append(rows, []string{w.title, fmt.Sprintf("%.0f %s", median(base[i]), w.unit), fmt.Sprintf("%.0f", median(attached[i])),
-			fmt.Sprintf("**%.3f**", median(ratios)), fmt.Sprintf("%.2f–%.2f", slices.Min(ratios), slices.Max(ratios)), aim})
-	}
-	doc.section("Throughput with the daemon and without",
-		fmt.Sprintf("Median of %d pairs of runs of %v each; the ratio is the median of the pairs' ratios.", b.pairs, b.length))
-	doc.table(rows)
-	return nil
+	return ratios
 }
 
 func median(v []float64) float64 {

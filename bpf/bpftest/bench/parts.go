@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 )
@@ -18,7 +19,7 @@ var goBenchmarks = []struct{ pkg, pattern, more string }{
 // parts measures the drain of a full generation of flows, new sockets under a
 // bare drain, and the writer of the database.
 func (b *bench) parts(doc *document) error {
-	rows := [][]string{{"part", "benchmark", "result"}}
+	table := [][]string{{"part", "benchmark", "result"}}
 	for _, g := range goBenchmarks {
 		out, err := exec.Command("go", "test", "-run", "^$", "-bench", g.pattern, g.more, g.pkg).CombinedOutput()
 		if err != nil {
@@ -28,16 +29,16 @@ func (b *bench) parts(doc *document) error {
 		if len(found) == 0 {
 			return fmt.Errorf("go test %s: no benchmark matches %s", g.pkg, g.pattern)
 		}
-		rows = append(rows, found...)
+		table = append(table, found...)
 	}
 	doc.section("Parts", "`go test -bench` of the packages named.")
-	doc.table(rows)
+	doc.table(table)
 	return nil
 }
 
 // results reads the lines `BenchmarkName-2  3  123 ns/op  4 unit`.
 func results(pkg string, out []byte) [][]string {
-	var rows [][]string
+	var found [][]string
 	for s := bufio.NewScanner(bytes.NewReader(out)); s.Scan(); {
 		f := strings.Fields(s.Text())
 		if len(f) < 4 || !strings.HasPrefix(f[0], "Benchmark") {
@@ -48,7 +49,40 @@ func results(pkg string, out []byte) [][]string {
 		for i := 2; i+1 < len(f); i += 2 {
 			values = append(values, f[i]+" "+f[i+1])
 		}
-		rows = append(rows, []string{strings.TrimPrefix(pkg, "snitch/"), name, strings.Join(values, ", ")})
+		found = append(found, []string{strings.TrimPrefix(pkg, "snitch/"), name, strings.Join(values, ", ")})
 	}
-	return rows
+	return found
+}
+
+// goBenchmark is one whose results have rows of their own making.
+type goBenchmark struct {
+	pkg, pattern, time, env string
+	row                     func(name string, values map[string]string) []string
+}
+
+// rows runs benchmarks and makes their rows.
+func rows(list []goBenchmark) ([][]string, error) {
+	var all [][]string
+	for _, p := range list {
+		fmt.Fprintf(os.Stderr, "bench: %s %s\n", p.pkg, p.pattern)
+		cmd := exec.Command("go", "test", "-run", "^$", "-bench", p.pattern, "-benchtime", p.time, p.pkg)
+		cmd.Env = append(os.Environ(), p.env)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			return nil, fmt.Errorf("go test %s: %w\n%s", p.pkg, err, out)
+		}
+		found := results(p.pkg, out)
+		if len(found) == 0 {
+			return nil, fmt.Errorf("go test %s: no benchmark matches %s", p.pkg, p.pattern)
+		}
+		for _, r := range found {
+			values := map[string]string{}
+			for value := range strings.SplitSeq(r[2], ", ") {
+				number, unit, _ := strings.Cut(value, " ")
+				values[unit] = number
+			}
+			all = append(all, p.row(r[1], values))
+		}
+	}
+	return all, nil
 }

@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"os/exec"
 	"strings"
 )
 
@@ -12,10 +10,7 @@ const policyTitle = "Policy"
 
 // policyBenchmarks are those of package policy and below, each a fraction of a
 // minute: percentiles need no long runs.
-var policyBenchmarks = []struct {
-	pkg, pattern, time, env string
-	row                     func(name string, values map[string]string) []string
-}{
+var policyBenchmarks = []goBenchmark{
 	{"snitch/policy", "^BenchmarkDecide$", "0.3s", "", decideRow},
 	{"snitch/policy", "^BenchmarkSwap$", "3x", "", swapRow},
 	{"snitch/policy", "^BenchmarkList$", "1x", "", listRow},
@@ -61,30 +56,12 @@ func historyRow(name string, v map[string]string) []string {
 // policy measures decisions, reloads, lists, custom Rego and history.
 func (b *bench) policy(doc *document) error {
 	before := loadAverage()
-	rows := [][]string{{"what", "of", "result", "aim"}}
-	for _, p := range policyBenchmarks {
-		fmt.Fprintf(os.Stderr, "bench: policy: %s %s\n", p.pkg, p.pattern)
-		cmd := exec.Command("go", "test", "-run", "^$", "-bench", p.pattern, "-benchtime", p.time, p.pkg)
-		cmd.Env = append(os.Environ(), p.env)
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("go test %s: %w\n%s", p.pkg, err, out)
-		}
-		found := results(p.pkg, out)
-		if len(found) == 0 {
-			return fmt.Errorf("go test %s: no benchmark matches %s", p.pkg, p.pattern)
-		}
-		for _, r := range found {
-			values := map[string]string{}
-			for value := range strings.SplitSeq(r[2], ", ") {
-				number, unit, _ := strings.Cut(value, " ")
-				values[unit] = number
-			}
-			rows = append(rows, p.row(r[1], values))
-		}
+	found, err := rows(policyBenchmarks)
+	if err != nil {
+		return err
 	}
 	doc.section(policyTitle, fmt.Sprintf("`make bench-policy`; load average %s before and %s after. A p99 is of single decisions, or of 64 where one is shorter than a look at the clock; the pauses of other processes on the machine are in it.", before, loadAverage()))
-	doc.table(rows)
+	doc.table(append([][]string{{"what", "of", "result", "aim"}}, found...))
 	return nil
 }
 

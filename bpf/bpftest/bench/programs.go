@@ -12,8 +12,8 @@ import (
 	"snitch/bpf/bpftest"
 )
 
-// programs lets the kernel time each program while every workload runs once.
-func (b *bench) programs(doc *document) error {
+// timed lets the kernel time each program while every workload runs once.
+func (b *bench) timed(doc *document) error {
 	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
 	if err != nil {
 		return fmt.Errorf("enable statistics of programs: %w", err)

@@ -82,7 +82,7 @@ func (b *bench) server(at bpftest.Place, address string, f func() error) error {
 
 // once runs a workload in the client's namespace and cgroup.
 func (b *bench) once(what, to string, more ...string) (speed, error) {
-	args := append([]string{"speed", "-what", what, "-to", to, "-for", b.length.String(), "-dir", b.dir}, more...)
+	args := append([]string{"speed", "-what", what, "-to", to, "-for", b.length.String(), "-dir", b.programs}, more...)
 	cmd := exec.Command(b.traffic, args...)
 	var out, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &stderr
