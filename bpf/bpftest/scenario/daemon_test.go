@@ -19,7 +19,23 @@ type daemon struct{ *bpftest.Daemon }
 // before stop, the daemon is killed; if it fails, the daemon's words are shown.
 func startDaemon(tb testing.TB, snitch, state string, cg *bpftest.Cgroup, flags ...string) *daemon {
 	tb.Helper()
-	inner, err := bpftest.StartDaemon(snitch, state, patience(2*time.Minute), append([]string{"--cgroup", cg.Dir()}, flags...)...)
+	return startDaemonIn(tb, nil, snitch, state, cg, flags...)
+}
+
+// startDaemonIn does so in a network namespace, nil for the test's own.
+func startDaemonIn(tb testing.TB, ns *bpftest.Namespace, snitch, state string, cg *bpftest.Cgroup, flags ...string) *daemon {
+	tb.Helper()
+	var inner *bpftest.Daemon
+	start := func() (err error) {
+		inner, err = bpftest.StartDaemon(snitch, state, patience(2*time.Minute), append([]string{"--cgroup", cg.Dir()}, flags...)...)
+		return err
+	}
+	var err error
+	if ns == nil {
+		err = start()
+	} else {
+		err = ns.Do(start)
+	}
 	if err != nil {
 		tb.Fatal(err)
 	}

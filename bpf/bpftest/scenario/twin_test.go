@@ -46,6 +46,12 @@ func newTwinLab(t *testing.T, traffic string) *lab {
 // enforce starts a daemon that denies by rules in the lab's cgroup.
 func (l *lab) enforce(t *testing.T, snitch, rules string) *daemon {
 	t.Helper()
+	return l.enforceIn(t, nil, snitch, rules)
+}
+
+// enforceIn does so in a network namespace, nil for the test's own.
+func (l *lab) enforceIn(t *testing.T, ns *bpftest.Namespace, snitch, rules string, flags ...string) *daemon {
+	t.Helper()
 	dir, state := t.TempDir(), t.TempDir()
 	config := filepath.Join(dir, "config.yaml")
 	ruleDir := filepath.Join(dir, "rules")
@@ -62,7 +68,7 @@ func (l *lab) enforce(t *testing.T, snitch, rules string) *daemon {
 			t.Logf("remove what is left: %v\n%s", err, out)
 		}
 	})
-	return startDaemon(t, snitch, state, l.cgroup, "--mode", "enforce", "--rules", ruleDir, "--config", config)
+	return startDaemonIn(t, ns, snitch, state, l.cgroup, append([]string{"--mode", "enforce", "--rules", ruleDir, "--config", config}, flags...)...)
 }
 
 // twinRun is what became of one denied twin.
@@ -97,7 +103,7 @@ func (c counters) take() (sum uint64, err error) {
 	return sum, err
 }
 
-func (l *lab) twin(s *scenario, c counters) *twinRun {
+func (l *lab) twin(s *scenario, at *bpftest.Cgroup, c counters) *twinRun {
 	for _, f := range s.needs {
 		if err := f.Missing(); err != nil {
 			return &twinRun{missing: err}
@@ -105,7 +111,7 @@ func (l *lab) twin(s *scenario, c counters) *twinRun {
 	}
 	r := new(twinRun)
 	_, before := c.take()
-	r.reports, r.err = l.generate(s, l.cgroup)
+	r.reports, r.err = l.generate(s, at)
 	var after error
 	r.packets, after = c.take()
 	if err := errors.Join(before, after); err != nil {
@@ -116,15 +122,19 @@ func (l *lab) twin(s *scenario, c counters) *twinRun {
 
 // TestDeniedTwins plays every scenario while a rule denies its program: nothing
 // arrives, the program is told at once, the log names the rule.
-func TestDeniedTwins(t *testing.T) {
+func TestDeniedTwins(t *testing.T) { playDenied(t, chosen(t), "rules", (*lab).denial) }
+
+// playDenied plays scenarios, each denied by an entry of its own of a section of
+// the rules.
+func playDenied(t *testing.T, list []scenario, section string, entry func(*lab, *scenario) (string, error)) {
+	t.Helper()
 	bpftest.CheckDescriptors(t)
 	bin := build(t, t.TempDir())
 	l := newTwinLab(t, bin.traffic)
-	list := chosen(t)
-	rules := "rules:\n"
+	rules := section + ":\n"
 	for i := range list {
 		list[i] = denied(list[i])
-		rule, err := l.denial(&list[i])
+		rule, err := entry(l, &list[i])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -138,13 +148,7 @@ func TestDeniedTwins(t *testing.T) {
 	for i := range list {
 		s := &list[i]
 		t.Run(s.name, func(t *testing.T) {
-			if runs[i] == nil {
-				t.Skip("short: it holds still for long")
-			}
-			if runs[i].missing != nil {
-				bpftest.Need(t, s.needs...)
-				t.Fatalf("a feature came and went: %v", runs[i].missing)
-			}
+			played(t, s, runs[i])
 			mine := rows[l.cgroup.Path()+"/"+s.name]
 			if reason := beyond(s); reason != "" {
 				judgeBeyond(t, s, runs[i], mine, reason)
@@ -158,6 +162,18 @@ func TestDeniedTwins(t *testing.T) {
 	}
 }
 
+// played skips what was not played.
+func played(t *testing.T, s *scenario, r *twinRun) {
+	t.Helper()
+	if r == nil {
+		t.Skip("short: it holds still for long")
+	}
+	if r.missing != nil {
+		bpftest.Need(t, s.needs...)
+		t.Fatalf("a feature came and went: %v", r.missing)
+	}
+}
+
 // twins plays all; those in the background send no packets, and are left out of
 // a short run.
 func (l *lab) twins(t *testing.T, list []scenario) []*twinRun {
@@ -167,12 +183,12 @@ func (l *lab) twins(t *testing.T, list []scenario) []*twinRun {
 	var wg sync.WaitGroup
 	for i := range list {
 		if list[i].background && !testing.Short() {
-			wg.Go(func() { runs[i] = l.twin(&list[i], nil) })
+			wg.Go(func() { runs[i] = l.twin(&list[i], l.cgroup, nil) })
 		}
 	}
 	for i := range list {
 		if !list[i].background {
-			runs[i] = l.twin(&list[i], c)
+			runs[i] = l.twin(&list[i], l.cgroup, c)
 		}
 	}
 	wg.Wait()
@@ -183,17 +199,15 @@ func (l *lab) twins(t *testing.T, list []scenario) []*twinRun {
 // had the time to: what is missing then is judged as missing.
 func (d *daemon) awaitNamed(t *testing.T, l *lab, list []scenario, runs []*twinRun) {
 	t.Helper()
-	for deadline := time.Now().Add(patience(30 * time.Second)); time.Now().Before(deadline); time.Sleep(500 * time.Millisecond) {
+	await(func() bool {
 		rows := byCgroup(t, d)
-		all := true
 		for i := range list {
-			played := runs[i] != nil && runs[i].missing == nil
-			all = all && (!played || named(&list[i], rows[l.cgroup.Path()+"/"+list[i].name]))
+			if runs[i] != nil && runs[i].missing == nil && !named(&list[i], rows[l.cgroup.Path()+"/"+list[i].name]) {
+				return false
+			}
 		}
-		if all {
-			return
-		}
-	}
+		return true
+	})
 }
 
 // named: a row says that the rule denied, or would have denied, as it must be.
@@ -211,6 +225,20 @@ func named(s *scenario, rows []record) bool {
 }
 
 func judgeDenied(t *testing.T, s *scenario, r *twinRun, rows []record) {
+	t.Helper()
+	judgeRefused(t, s, r)
+	for i := range rows {
+		if rows[i].Rule == denialID(s) && rows[i].Sent+rows[i].Received > 0 {
+			t.Errorf("bytes of what is denied: %v", &rows[i])
+		}
+	}
+	if !named(s, rows) {
+		t.Errorf("none of %d rows says that %s denied it", len(rows), denialID(s))
+	}
+}
+
+// judgeRefused: nothing arrived, and the program was told.
+func judgeRefused(t *testing.T, s *scenario, r *twinRun) {
 	t.Helper()
 	if r.packets > 0 {
 		t.Errorf("%d packets arrived", r.packets)
@@ -233,14 +261,6 @@ func judgeDenied(t *testing.T, s *scenario, r *twinRun, rows []record) {
 		t.Error("the program noticed nothing")
 	case err != nil && (succeeds(s) || !refused(s, err.Error()) || strings.Contains(err.Error(), "peer: ")):
 		t.Errorf("the program was told: %v", err)
-	}
-	for i := range rows {
-		if rows[i].Rule == denialID(s) && rows[i].Sent+rows[i].Received > 0 {
-			t.Errorf("bytes of what is denied: %v", &rows[i])
-		}
-	}
-	if !named(s, rows) {
-		t.Errorf("none of %d rows says that %s denied it", len(rows), denialID(s))
 	}
 }
 

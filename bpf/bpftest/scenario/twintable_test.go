@@ -97,3 +97,9 @@ func (l *lab) denial(s *scenario) (string, error) {
 }
 
 func denialID(s *scenario) string { return "no-" + s.name }
+
+// confinement is what denies one twin by granting nothing.
+func (l *lab) confinement(s *scenario) (string, error) {
+	who, err := l.culprit(s)
+	return fmt.Sprintf("  - {id: %s, reason: the confined twin, process: {cgroup: %s/%s, %s}}\n", denialID(s), l.cgroup.Path(), s.name, who), err
+}
