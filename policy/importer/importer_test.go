@@ -247,6 +247,7 @@ func FuzzLittleSnitch(f *testing.F) {
 	for _, s := range sources(f, "littlesnitch/*.lsrules") {
 		f.Add(s.Data)
 	}
+	f.Add([]byte(`{"denied-remote-hosts": ["www.e192.0.2.1"]}`))
 	f.Fuzz(func(t *testing.T, data []byte) { survives(t, data, LittleSnitch) })
 }
 

@@ -21,28 +21,15 @@ func path(s string) (rule.Pattern, error) {
 
 // hostName normalises one name; kind says what it stands for.
 func hostName(kind rule.HostKind, s string) (rule.Host, error) {
-	name := strings.TrimSuffix(strings.ToLower(strings.TrimSpace(s)), ".")
-	if addr, err := netip.ParseAddr(name); err == nil {
+	s = strings.TrimSpace(s)
+	if addr, err := netip.ParseAddr(strings.TrimSuffix(s, ".")); err == nil {
 		return hostAddr(addr), nil
 	}
-	if name == "" || len(name) > 253 {
+	name, err := rule.NormalizeName(s)
+	if err != nil {
 		return rule.Host{}, refuse("%q is no host name", shown(s))
 	}
-	for label := range strings.SplitSeq(name, ".") {
-		if label == "" || len(label) > 63 || !labelFits(label) {
-			return rule.Host{}, refuse("%q is no host name", shown(s))
-		}
-	}
 	return rule.Host{Kind: kind, Name: name}, nil
-}
-
-func labelFits(label string) bool {
-	for _, r := range label {
-		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_' {
-			return false
-		}
-	}
-	return !strings.HasPrefix(label, "-") && !strings.HasSuffix(label, "-")
 }
 
 func hostAddr(a netip.Addr) rule.Host {
