@@ -102,7 +102,7 @@ var facts = [featureCount]struct{ name, consequence string }{
 	MapInMap:       {"map in map", "the flow table cannot be swapped: snitch does not run"},
 
 	LSM:            {"bpf lsm", "AF_PACKET, AF_XDP and vsock sockets are seen, not denied; add bpf to lsm= to have it"},
-	TCX:            {"tcx", "AF_PACKET is denied by nft netdev egress only"},
+	TCX:            {"tcx", "nothing: no program is attached there"},
 	FanotifyExec:   {"fanotify FAN_OPEN_EXEC", "programs that end at once may have no digest"},
 	FanotifyMark:   {"fanotify filesystem mark", "programs in containers may have no digest"},
 	FanotifyQueue:  {"fanotify unlimited queue", "bursts of execs may lose digests"},
