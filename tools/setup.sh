@@ -6,7 +6,7 @@ set -eu
 
 packages() {
 	case $1 in
-	test) echo gcc libc6-dev iproute2 busybox-static dbus tmux chromium git openssh-client gpg gpgv postgresql-15 mariadb-server-core mariadb-client-core ;;
+	test) echo gcc libc6-dev iproute2 busybox-static dbus tmux chromium git openssh-client openssh-server gpg gpgv postgresql-15 mariadb-server-core mariadb-client-core ;;
 	generate) echo clang-19 llvm-19 clang-format-19 ;;
 	vm) echo qemu-system-x86 qemu-system-arm busybox-static kmod cpio xz-utils zstd python3 ;;
 	bench) echo iproute2 ;;

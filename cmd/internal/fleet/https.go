@@ -60,6 +60,10 @@ func fetchBundle(ctx context.Context, req Request, out io.Writer) (Reply, error)
 	case got.ContentLength > bundle.MaxPacked:
 		return Reply{}, fmt.Errorf("%s has %d bytes, more than %d", get.URL.Redacted(), got.ContentLength, bundle.MaxPacked)
 	}
+	// A page to sign in, say: its own words are clearer than that it is no archive.
+	if strings.HasPrefix(got.Header.Get("Content-Type"), "text/html") {
+		return Reply{}, fmt.Errorf("%s answers with a web page instead of a bundle", get.URL.Redacted())
+	}
 	if _, err := io.Copy(out, got.Body); err != nil {
 		return Reply{}, fmt.Errorf("fetch %s: %w", get.URL.Redacted(), err)
 	}
