@@ -4,14 +4,6 @@
 #ifndef SNITCH_VERDICT_ADOPT_H
 #define SNITCH_VERDICT_ADOPT_H
 
-/* Nobody who lives owns the socket: exec and exit drop subjects. */
-static __always_inline bool is_free(const struct verdict_sock *st)
-{
-	struct process_id id = st->id; /* socket memory is no argument on Linux 5.10 */
-
-	return !id.start || !bpf_map_lookup_elem(&subjects, &id);
-}
-
 /* The first process in scope that is found to hold the socket is its owner:
  * sockets of others are nobody's to judge, nor to cut. */
 static __always_inline void adopt_file(struct task_struct *task, struct file *file)

@@ -399,6 +399,8 @@ static __always_inline int handle_ingress(struct __sk_buff *skb)
 	if (sk->protocol == IPPROTO_TCP ? sk->state != TCP_LISTEN : !is_datagram(sk->protocol))
 		return 1;
 	st = sock_get(sk);
+	if (sk->protocol == IPPROTO_TCP)
+		st = listener(sk, st);
 	if (!st || !st->id.start || (is_datagram(sk->protocol) && sk->dst_port))
 		return 1;
 	if (is_datagram(sk->protocol) && (plainly_fresh(skb, &st->in, ctl->generation, false) ||

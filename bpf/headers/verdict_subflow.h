@@ -39,4 +39,28 @@ static __always_inline void subflow_owner(struct bpf_sock *sk, struct process_id
 	whole->direction = 0;
 }
 
+/* A listener that is older than the hooks was found by its descriptor, which is
+ * that of the whole; who calls it calls its first one, which is the kernel's. */
+static __always_inline struct verdict_sock *listener(struct bpf_sock *sk, struct verdict_sock *st)
+{
+	struct verdict_sock *whole;
+	struct mptcp_sock *msk;
+
+	if (st && !is_free(st))
+		return st;
+	if (!bpf_core_enum_value_exists(enum bpf_func_id___mptcp,
+					BPF_FUNC_skc_to_mptcp_sock___mptcp))
+		return st; /* before Linux 5.19: nobody's */
+	msk = bpf_skc_to_mptcp_sock(sk);
+	whole = msk ? sock_get(msk) : NULL;
+	if (!whole || !whole->id.start)
+		return st;
+	st = sock_make(sk);
+	if (!st)
+		return NULL;
+	st->id = whole->id;
+	st->direction = VERDICT_IN;
+	return st;
+}
+
 #endif

@@ -111,4 +111,12 @@ static __always_inline void subject_exit(struct task_struct *task)
 	bpf_map_delete_elem(&subjects, &id);
 }
 
+/* Nobody who lives owns the socket: exec and exit drop subjects. */
+static __always_inline bool is_free(const struct verdict_sock *st)
+{
+	struct process_id id = st->id; /* socket memory is no argument on Linux 5.10 */
+
+	return !id.start || !bpf_map_lookup_elem(&subjects, &id);
+}
+
 #endif

@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -73,6 +74,31 @@ func TestInbound(t *testing.T) {
 		}
 		if err := l.call(network, bpftest.ClientV4.String()+":7002"); err == nil {
 			t.Errorf("%s to the denied port was answered", network)
+		}
+	}
+}
+
+// A listener that is older than the rules, plain or of MPTCP, as Go's are, is
+// called by whom the rules allow.
+func TestInboundOlder(t *testing.T) {
+	bpftest.Need(t, bpftest.MPTCP())
+	l := newLab(t)
+	p := l.start()
+	ports := map[string]int{"tcp": 7001, "mptcp": 7011} // the next one is denied
+	for network, port := range ports {
+		p.expect(0, "echo %s :%d", network, port)
+		p.expect(0, "echo %s :%d", network, port+1)
+	}
+	in := rule.Rule{ID: "callers", Action: event.ActionAllow, Match: rule.Match{Process: exe(p.path), Direction: []event.Direction{event.In},
+		To: &rule.EndpointMatch{Port: []rule.PortRange{{First: 7001, Last: 7001}, {First: 7011, Last: 7011}}}}}
+	listen := rule.Rule{ID: "listener", Action: event.ActionAllow, Match: rule.Match{Process: exe(p.path), Direction: []event.Direction{event.Listen}}}
+	l.set([]rule.Confine{{ID: "locked", Process: exe(p.path)}}, in, listen)
+	for network, port := range ports {
+		if err := l.call("tcp", fmt.Sprintf("%s:%d", bpftest.ClientV4, port)); err != nil {
+			t.Errorf("%s: the allowed port: %v", network, err)
+		}
+		if err := l.call("tcp", fmt.Sprintf("%s:%d", bpftest.ClientV4, port+1)); err == nil {
+			t.Errorf("%s: the denied port was answered", network)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -296,8 +297,10 @@ func run(path string, words []string) error {
 
 // echoOn answers on a port until the program ends.
 func echoOn(network, addr string) error {
-	if network == "tcp" {
-		ln, err := net.Listen("tcp4", addr)
+	if network == "tcp" || network == "mptcp" {
+		var config net.ListenConfig
+		config.SetMultipathTCP(network == "mptcp")
+		ln, err := config.Listen(context.Background(), "tcp4", addr)
 		if err != nil {
 			return err
 		}
