@@ -42,7 +42,7 @@ func TestGuest(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), guestWithin)
 	defer cancel()
 	console := filepath.Join(t.TempDir(), "console")
-	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-M", "pc,vmport=off,hpet=off", "-accel", "tcg,thread=multi", "-cpu", "max,la57=off,pmu=off", "-smp", "2", "-m", "1024",
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-M", "pc,vmport=off,hpet=off", "-accel", "tcg", "-icount", "shift=1", "-cpu", "max,la57=off,pmu=off", "-smp", "1", "-m", "1024",
 		"-nographic", "-nodefaults", "-kernel", filepath.Join(image, "vmlinuz"), "-initrd", filepath.Join(image, "initrd"),
 		"-append", "root=/dev/vda rw console=ttyS0 net.ifnames=0 systemd.show_status=1 nowatchdog random.trust_cpu=on",
 		"-drive", "file="+filepath.Join(image, "disk.ext4")+",format=raw,if=virtio,snapshot=on",

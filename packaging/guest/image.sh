@@ -1,14 +1,21 @@
 #!/bin/sh
 # image.sh DIR: a Debian 12 with systemd for the guest of TestGuest, from apt:
-# DIR/disk.ext4, DIR/vmlinuz and DIR/initrd. Made once; root.
+# DIR/disk.ext4, DIR/vmlinuz and DIR/initrd. Made once, and anew when this
+# script is another; root.
 set -eu
 dir=$1
-[ ! -e "$dir/disk.ext4" ] || exit 0
+! cmp -s "$0" "$dir/made-by" || exit 0
 mkdir -p "$dir"
+rm -f "$dir/made-by"
 root=$(mktemp -d "$dir/root.XXXXXX")
 trap 'rm -rf --one-file-system "$root"' EXIT
+# Not the cloud's kernel, which cannot suspend. Its initrd has what the guest's
+# root is on, and nothing else.
 mmdebstrap --quiet --variant=minbase --mode=root \
-	--include=systemd,systemd-sysv,dbus,udev,linux-image-cloud-amd64,initramfs-tools,iproute2,ifupdown,kmod,passwd,procps \
+	--include=systemd,systemd-sysv,dbus,udev,linux-image-amd64,initramfs-tools,iproute2,ifupdown,kmod,passwd,procps \
+	--customize-hook='echo MODULES=list >"$1/etc/initramfs-tools/conf.d/guest"' \
+	--customize-hook='printf "virtio_pci\nvirtio_blk\next4\n" >>"$1/etc/initramfs-tools/modules"' \
+	--customize-hook='chroot "$1" update-initramfs -u' \
 	bookworm "$root"
 cp "$root"/boot/vmlinuz-* "$dir/vmlinuz"
 cp "$root"/boot/initrd.img-* "$dir/initrd"
@@ -41,3 +48,4 @@ rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
 truncate -s 3G "$dir/new.ext4"
 mke2fs -q -t ext4 -d "$root" "$dir/new.ext4"
 mv "$dir/new.ext4" "$dir/disk.ext4"
+cp "$0" "$dir/made-by"
