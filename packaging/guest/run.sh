@@ -32,7 +32,13 @@ inactive() { ! systemctl is-active --quiet "$1"; }
 main() { systemctl show -p MainPID --value snitch.service; }
 other() { [ "$(main)" != "$1" ] && [ "$(main)" != 0 ] && snitch status >/dev/null; }
 talk() { [ "$(timeout 10 bash -c 'exec 3<>/dev/tcp/10.0.2.100/80 && read -r -t 5 word <&3; echo "$word"')" = hello ]; }
-denied() { timeout 10 bash -c 'exec 3<>/dev/tcp/10.0.2.100/80' 2>&1 | grep -q 'Operation not permitted'; }
+denied() { # at once, or after it waited for its decision
+	said=$(timeout 10 bash -c 'exec 3<>/dev/tcp/10.0.2.100/80' 2>&1)
+	case $said in
+	*'Operation not permitted'* | *'Software caused connection abort'*) ;;
+	*) echo "it said: $said" && return 1 ;;
+	esac
+}
 logged() { snitch log --since 1h --json name=bash raddr=10.0.2.100 | grep -q "$1"; }
 files() { # every file of the machine that somebody owns by name, but for what moves by itself
 	find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/tmp -o -path /var/log -o -path /var/cache \
