@@ -21,7 +21,7 @@ const (
 	maxItems = 1_000_000 // of one list
 	maxDepth = 4         // of operators in operators
 	maxNotes = 100       // of one rule
-	maxText  = 300       // runes of a foreign text that are shown
+	maxText  = 300       // bytes of a foreign text that are shown
 )
 
 // Source is one file.
@@ -154,21 +154,20 @@ func (u ids) make(name, fallback string) string {
 	return free
 }
 
-// shown makes a foreign text fit for one line of a comment or a report.
+// shown makes a foreign text fit for one line of a comment or a report: what is
+// not printable is escaped, what is longer than maxText bytes is cut.
 func shown(s string) string {
 	var b strings.Builder
-	n := 0
 	for _, r := range s {
-		if n++; n > maxText {
+		next := string(r)
+		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
+			next = strings.Trim(strconv.QuoteRuneToASCII(r), "'")
+		}
+		if b.Len()+len(next) > maxText {
 			b.WriteString("…")
 			break
 		}
-		if r != unicode.ReplacementChar && unicode.IsPrint(r) {
-			b.WriteRune(r)
-		} else {
-			quoted := strconv.QuoteRuneToASCII(r)
-			b.WriteString(quoted[1 : len(quoted)-1])
-		}
+		b.WriteString(next)
 	}
 	return b.String()
 }

@@ -248,6 +248,7 @@ func FuzzLittleSnitch(f *testing.F) {
 		f.Add(s.Data)
 	}
 	f.Add([]byte(`{"denied-remote-hosts": ["www.e192.0.2.1"]}`))
+	f.Add([]byte(`{"denied-remote-hosts": ["a.example"], "denied-remote-notes": "` + strings.Repeat("\xff", 290) + `"}`))
 	f.Fuzz(func(t *testing.T, data []byte) { survives(t, data, LittleSnitch) })
 }
 
