@@ -48,8 +48,13 @@ func hookRow(name string, v map[string]string) []string {
 }
 
 func lookUpRow(name string, v map[string]string) []string {
-	_, n, _ := strings.Cut(name, "/")
-	return []string{"look-up in the kernel", n + " networks", v["ns/look-up"] + " ns", "–"}
+	_, rest, _ := strings.Cut(name, "/")
+	where, n, _ := strings.Cut(rest, "/")
+	title := "look-up in the tables of the kernel"
+	if where == "remembered" {
+		title = "the same, remembered by the processor"
+	}
+	return []string{title, n + " networks", v["ns/look-up"] + " ns", "–"}
 }
 
 func holdRow(name string, v map[string]string) []string {
