@@ -68,8 +68,9 @@ func (p *Protected) Rules() []rule.Rule {
 				Direction: []event.Direction{event.Out}}})
 	}
 	for i, s := range p.Sessions {
-		rules = append(rules, rule.Rule{ID: fmt.Sprintf("%sssh-%d", ProtectedPrefix, i+1), Match: s.match(),
-			Reason: fmt.Sprintf("the session from %s of who turned enforcement on", s.Peer)})
+		id := fmt.Sprintf("%sssh-%d", ProtectedPrefix, i+1)
+		rules = append(rules, rule.Rule{ID: id, Match: s.match(), Reason: fmt.Sprintf("the session from %s of who turned enforcement on", s.Peer)},
+			rule.Rule{ID: id + "-listener", Match: s.listener(), Reason: "who comes again needs somebody who listens"})
 	}
 	for i := range rules {
 		rules[i].Action, rules[i].Mode = event.ActionAllow, event.ModeEnforce
@@ -96,6 +97,13 @@ func (s Session) match() rule.Match {
 		To:   &rule.EndpointMatch{Host: host(s.Local.Addr()), Port: []rule.PortRange{{First: s.Local.Port(), Last: s.Local.Port()}}, Proto: []string{"tcp"}}}
 }
 
+// listener is what a caller calls: the kernel lets nobody in where a program may
+// not listen. Only the address that was called is meant, which no new listener
+// of all addresses has.
+func (s Session) listener() rule.Match {
+	return rule.Match{Direction: []event.Direction{event.Listen}, To: s.match().To}
+}
+
 // Merge returns set with the protected rules. Allow rules lift a confinement
 // and no deny, so sessions are exceptions of every deny rule too. The revision
 // says that something was added, and what.
@@ -120,7 +128,7 @@ func (p *Protected) Merge(set *rule.Set) (*rule.Set, error) {
 		}
 		r.Except = slices.Clone(r.Except)
 		for _, s := range p.Sessions {
-			r.Except = append(r.Except, s.match())
+			r.Except = append(r.Except, s.match(), s.listener())
 		}
 	}
 	slices.SortFunc(out.Rules, func(a, b rule.Rule) int { return strings.Compare(a.ID, b.ID) })

@@ -70,7 +70,10 @@ func TestProtectedPaths(t *testing.T) {
 		t.Fatal(err)
 	}
 	kernel := &rule.Facts{Direction: event.Out, Proto: "icmpv6", Process: rule.Subject{Kind: event.ExecutableKernel}, To: rule.Endpoint{Addr: netip.MustParseAddr("fe80::1")}}
-	listen := &rule.Facts{Direction: event.Listen, Proto: "tcp", Process: rule.Subject{Exe: "/usr/sbin/sshd"}, To: rule.Endpoint{Addr: netip.MustParseAddr("192.0.2.7"), Port: 22, HasPort: true}}
+	listen := func(at string) *rule.Facts {
+		to := netip.MustParseAddrPort(at)
+		return &rule.Facts{Direction: event.Listen, Proto: "tcp", Process: rule.Subject{Exe: "/usr/sbin/sshd"}, To: rule.Endpoint{Addr: to.Addr(), Port: to.Port(), HasPort: true}}
+	}
 	for name, c := range map[string]struct {
 		facts *rule.Facts
 		want  event.Action
@@ -81,7 +84,9 @@ func TestProtectedPaths(t *testing.T) {
 		"to another port":           {incoming("203.0.113.9", "192.0.2.7:80", 50000), event.ActionDeny, "all"},
 		"to another address":        {incoming("203.0.113.9", "192.0.2.8:22", 50000), event.ActionDeny, "all"},
 		"from elsewhere":            {incoming("203.0.113.10", "192.0.2.7:22", 50000), event.ActionDeny, "all"},
-		"a new listener":            {listen, event.ActionDeny, "all"},
+		"who is called":             {listen("192.0.2.7:22"), event.ActionAllow, "snitch.protected.ssh-1-listener"},
+		"a new listener":            {listen("0.0.0.0:22"), event.ActionDeny, "all"},
+		"at another port":           {listen("192.0.2.7:80"), event.ActionDeny, "all"},
 		"a deny holds for the rest": {kernel, event.ActionDeny, "all"},
 	} {
 		t.Run(name, func(t *testing.T) {

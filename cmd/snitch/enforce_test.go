@@ -57,7 +57,7 @@ func TestRecordedProtectedRules(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if back.Revision != set.Revision || back.Rule("snitch.protected.ssh-1") == nil || len(back.Rule("no-ssh").Except) != 1 {
+	if back.Revision != set.Revision || back.Rule("snitch.protected.ssh-1") == nil || len(back.Rule("no-ssh").Except) != 2 {
 		t.Errorf("read back: %+v", back)
 	}
 	if _, err := wouldDeny(ctx, rows, back, nil); err != nil {

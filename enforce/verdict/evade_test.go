@@ -2,12 +2,14 @@ package verdict
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"snitch/bpf/bpftest"
+	"snitch/enforce"
 	"snitch/monitor/event"
 	"snitch/policy/rule"
 )
@@ -101,4 +103,27 @@ func TestInboundOlder(t *testing.T) {
 			t.Errorf("%s: the denied port was answered", network)
 		}
 	}
+}
+
+// Where everything is denied, whoever the session of an operator came from may
+// come again, to the listener that is there.
+func TestSessionComesAgain(t *testing.T) {
+	l := newLab(t)
+	p := l.start()
+	p.expect(0, "echo tcp :7001")
+	p.expect(0, "echo tcp :7002")
+	session := enforce.Session{Peer: bpftest.ServerV4, Local: netip.AddrPortFrom(bpftest.ClientV4, 7001)}
+	protected := enforce.Protected{Sessions: []enforce.Session{session}}
+	set, err := protected.Merge(rule.NewSet([]rule.Rule{{ID: "nothing", Action: event.ActionDeny}}, []rule.Confine{{ID: "all"}}, nil, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.set(set.Confine, set.Rules...)
+	if err := l.call("tcp", session.Local.String()); err != nil {
+		t.Errorf("the operator does not come again: %v", err)
+	}
+	if err := l.call("tcp", bpftest.ClientV4.String()+":7002"); err == nil {
+		t.Error("another port was answered")
+	}
+	p.expect(unix.EPERM, "listen 127.0.0.1:7777")
 }
