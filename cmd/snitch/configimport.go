@@ -27,7 +27,8 @@ func newConfigImport(io stdio) *cobra.Command {
 		Short: "Make a configuration of that of picosnitch",
 		Long: `Make a configuration of that of picosnitch, the JSON of its older versions or the
 TOML of its newer ones, and say on standard error what is not as it was. A key of
-VirusTotal is written beside the new file, for root only, and shown nowhere.`,
+VirusTotal and the password of an SQL server are written beside the new file, for
+root only, and shown nowhere.`,
 		Example: `  sudo snitch config import /etc/picosnitch/config.toml -o /etc/snitch/config.yaml
   snitch config import ~/.config/picosnitch/config.json | less`,
 		Args:              oneFile,
@@ -69,7 +70,7 @@ func runConfigImport(io stdio, opts ConfigImportOptions, name string) error {
 	if err != nil {
 		return usageError(fmt.Errorf("%s: %w", name, err), "nothing was imported")
 	}
-	if err := writeImported(io, opts.Output, keyFile, res); err != nil {
+	if err := writeImported(io, opts.Output, res); err != nil {
 		return err
 	}
 	var b strings.Builder
@@ -77,14 +78,16 @@ func runConfigImport(io stdio, opts ConfigImportOptions, name string) error {
 	for _, n := range res.Notes {
 		fmt.Fprintf(&b, "  %s: %s\n", text.Clean(n.Setting), text.Clean(n.Text))
 	}
-	if res.Key != "" && opts.Output == "" {
-		fmt.Fprintf(&b, "put the key of VirusTotal into %s, mode 0600: it is not shown here\n", keyFile)
+	if opts.Output == "" {
+		for _, s := range res.Secrets {
+			fmt.Fprintf(&b, "put %s into %s, mode 0600: it is not shown here\n", s.What, s.File)
+		}
 	}
 	return write(io.err, b.String())
 }
 
-// writeImported writes the configuration, and before it the key that it names.
-func writeImported(io stdio, output, keyFile string, res *picosnitch.Result) error {
+// writeImported writes the configuration, and before it the secrets that it names.
+func writeImported(io stdio, output string, res *picosnitch.Result) error {
 	yaml := res.Config.YAML()
 	if output == "" {
 		return write(io.out, yaml)
@@ -92,8 +95,8 @@ func writeImported(io stdio, output, keyFile string, res *picosnitch.Result) err
 	if _, err := os.Lstat(output); err == nil {
 		return usageError(fmt.Errorf("%s is there already", output), "name another file, or move it away first")
 	}
-	if res.Key != "" {
-		if err := writeConfig(keyFile, res.Key+"\n", 0o600); err != nil {
+	for _, s := range res.Secrets {
+		if err := writeConfig(s.File, s.Text+"\n", 0o600); err != nil {
 			return err
 		}
 	}

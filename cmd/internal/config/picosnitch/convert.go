@@ -25,10 +25,13 @@ const DefaultKeyFile = "/etc/snitch/virustotal.key"
 // Result is a configuration that was converted.
 type Result struct {
 	Config   config.Config
-	Key      string // of VirusTotal; it belongs into the file of virustotal.key
-	Imported int    // settings that were read
+	Secrets  []Secret
+	Imported int // settings that were read
 	Notes    []Note
 }
+
+// Secret is what belongs into a file that only root may read, and is shown nowhere.
+type Secret struct{ What, File, Text string }
 
 // Note says what is not as it was.
 type Note struct {
@@ -47,7 +50,7 @@ type converter struct {
 }
 
 // Convert reads a configuration of picosnitch, of either format. keyFile is where
-// a key of VirusTotal will be.
+// a key of VirusTotal will be, and beside it the password of an SQL server.
 func Convert(data []byte, keyFile string) (*Result, error) {
 	if len(data) > MaxConfig {
 		return nil, fmt.Errorf("is larger than %s", text.Bytes(MaxConfig))

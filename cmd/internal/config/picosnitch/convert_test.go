@@ -87,8 +87,8 @@ func TestConvert(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if got.Config != want || got.Key != "k0" || len(got.Notes) != 0 {
-			t.Errorf("%s: key %q, notes %v\n%s", name, got.Key, got.Notes, got.Config.YAML())
+		if got.Config != want || len(got.Secrets) != 1 || got.Secrets[0].Text != "k0" || len(got.Notes) != 0 {
+			t.Errorf("%s: secrets %q, notes %v\n%s", name, got.Secrets, got.Notes, got.Config.YAML())
 		}
 		if strings.Contains(got.Config.YAML(), "k0") {
 			t.Errorf("%s: the key is in the configuration", name)
@@ -134,6 +134,40 @@ func TestConvertSays(t *testing.T) {
 		if _, err := Convert([]byte(bad), "/k"); err == nil {
 			t.Errorf("%.20q was read", bad)
 		}
+	}
+}
+
+// TestConvertRemote: where the server is is taken over, of each client, whole or not
+// at all.
+func TestConvertRemote(t *testing.T) {
+	for name, c := range map[string]struct{ in, want string }{
+		"mariadb":     {`{"DB sql server": {"client": "mariadb", "host": "db.example.net", "user": "pico", "password": "pw", "database": "log", "table_name": "x"}}`, "mariadb://pico@db.example.net/log /pw  "},
+		"pymysql":     {"[database.remote]\nclient = \"pymysql\"\nhost = \"2001:db8::1\"\nuser = \"p@x\"\ndb = \"log\"\nport = 3307\nssl_ca = \"/ca.pem\"\n", "mariadb://p%40x@[2001:db8::1]:3307/log  /ca.pem "},
+		"v6":          {`{"DB sql server": {"client": "mysql", "host": "2001:db8::1", "user": "p", "database": "log"}}`, "mariadb://p@[2001:db8::1]/log   "},
+		"psycopg":     {`{"DB sql server": {"client": "psycopg", "host": "h", "user": "p", "dbname": "log", "password": "pw", "sslcert": "/c", "sslkey": "/k"}}`, "postgres://p@h/log /pw  /c"},
+		"socket":      {`{"DB sql server": {"client": "mariadb", "unix_socket": "/run/mysqld/mysqld.sock", "user": "p", "database": "log"}}`, "mariadb://p@/log?socket=%2Frun%2Fmysqld%2Fmysqld.sock   "},
+		"no client":   {`{"DB sql server": {"host": "h", "user": "p", "database": "log", "password": "pw"}}`, "   "},
+		"no database": {`{"DB sql server": {"client": "mariadb", "host": "h", "user": "p", "password": "pw"}}`, "   "},
+		"bad CA":      {`{"DB sql server": {"client": "mariadb", "host": "h", "user": "p", "database": "log", "password": "pw", "ssl_ca": "ca.pem"}}`, "   "},
+		"bad secret":  {`{"DB sql server": {"client": "mariadb", "host": "h", "user": "p", "database": "log", "password": "p\nw"}}`, "   "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := Convert([]byte(c.in), "/k")
+			if err != nil {
+				t.Fatal(err)
+			}
+			password := ""
+			for _, s := range got.Secrets {
+				if s.File != "/remote-password" || s.File != got.Config.Remote.PasswordFile {
+					t.Errorf("the password goes to %s, the configuration says %q", s.File, got.Config.Remote.PasswordFile)
+				}
+				password = "/" + s.Text
+			}
+			r := got.Config.Remote
+			if have := strings.Join([]string{r.URL, password, r.CAFile, r.CertFile}, " "); have != c.want || len(got.Notes) == 0 {
+				t.Errorf("got %q, want %q; notes %v", have, c.want, got.Notes)
+			}
+		})
 	}
 }
 

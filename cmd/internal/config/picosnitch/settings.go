@@ -22,7 +22,7 @@ type setting struct {
 var settings = []setting{
 	{[]string{"DB retention (days)", "Keep logs (days)"}, "database.retention_days", "`retention.age`", days("retention.age")},
 	{[]string{"DB sql log"}, "database.enabled", "the database is always written, it is what rules about novelty rest on; off becomes the shortest `retention.age`", (*converter).database},
-	{[]string{"DB sql server"}, "database.remote", "remote SQL, see remote-sql.md: the place and its password are set up anew", (*converter).remote},
+	{[]string{"DB sql server"}, "database.remote", "`remote.url` and the files beside it ([remote-sql.md](remote-sql.md)); tables are made anew", (*converter).remote},
 	{[]string{"DB text log"}, "database.text_log", "`records.connections: csv`", (*converter).textLog},
 	{[]string{"DB write limit (seconds)", "DB write (sec)", "DB write min (sec)"}, "database.write_limit_seconds", "`interval`", seconds("interval")},
 	{nil, "data.owner", "files belong to root", gone("root")},
@@ -137,17 +137,6 @@ func (c *converter) database(v any) error {
 	return errDiffers
 }
 
-func (c *converter) remote(v any) error {
-	m, ok := v.(map[string]any)
-	if !ok {
-		return fmt.Errorf("%s is no table", shown(v))
-	}
-	if len(m) > 0 {
-		return errDiffers
-	}
-	return nil
-}
-
 func (c *converter) textLog(v any) error {
 	b, err := asBool(v)
 	if err != nil || !b {
@@ -172,7 +161,7 @@ func (c *converter) key(v any) error {
 	if len(s) > 256 || strings.ContainsAny(s, " \t\r\n\x00") {
 		return errors.New("it is no key, which is one word")
 	}
-	c.result.Key = s
+	c.result.Secrets = append(c.result.Secrets, Secret{"the key of VirusTotal", c.keyFile, s})
 	return c.config.Set("virustotal.key", c.keyFile)
 }
 
