@@ -25,8 +25,7 @@ type label struct {
 	Digest   string `json:"digest"`
 }
 
-// Save replaces the kept snapshot: synced, then renamed, so that a crash leaves
-// the old one or the new one.
+// Save replaces the kept snapshot, whole or not at all.
 func (k Keeper) Save(s *Snapshot) error {
 	comment, err := json.Marshal(label{s.Source, s.Revision, s.Digest()})
 	if err != nil {
@@ -36,23 +35,30 @@ func (k Keeper) Save(s *Snapshot) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(k.Dir, "."+keptName+".*")
-	if err != nil {
-		return fmt.Errorf("keep rules: %w", err)
-	}
-	defer os.Remove(f.Name()) // nothing is left when it was renamed
-	_, err = f.Write(packed)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(k.Dir, keptName))
-	}
-	if err == nil {
-		err = syncDir(k.Dir)
-	}
-	if err != nil {
+	if err := Replace(filepath.Join(k.Dir, keptName), packed); err != nil {
 		return fmt.Errorf("keep rules: %w", err)
 	}
 	return nil
+}
+
+// Replace puts a whole file, which only its owner may read, in the place of
+// another: synced, then renamed, so that a crash leaves the old one or the new one.
+func Replace(path string, data []byte) error {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // nothing is left when it was renamed
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err == nil {
+		err = syncDir(dir)
+	}
+	return err
 }
 
 func syncDir(dir string) error {

@@ -91,17 +91,7 @@ func (a archive) save(k kept) error {
 	if err != nil {
 		return fmt.Errorf("keep state of fleet: %w", err)
 	}
-	f, err := os.CreateTemp(a.dir, "."+stateFile+".*")
-	if err != nil {
-		return fmt.Errorf("keep state of fleet: %w", err)
-	}
-	defer os.Remove(f.Name()) // nothing is left when it was renamed
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(a.dir, stateFile))
-	}
-	if err != nil {
+	if err := bundle.Replace(filepath.Join(a.dir, stateFile), text); err != nil {
 		return fmt.Errorf("keep state of fleet: %w", err)
 	}
 	return a.prune(k)
