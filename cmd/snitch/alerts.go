@@ -50,7 +50,7 @@ rules wanted you to know.`,
   snitch alerts why 17
   snitch alerts ack 17 18
   snitch alerts resolve 17`,
-		Args:              noSuchAlertCommand,
+		Args:              onlyCommands,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return runAlerts(cmd.Context(), io, opts) },
 	}
@@ -72,14 +72,6 @@ func listFlags(cmd *cobra.Command, opts *AlertsOptions) {
 	choiceFlag(cmd, &opts.Only, "only", event.AlertNew.String(), "which alerts",
 		event.AlertNew.String(), event.AlertSeen.String(), event.AlertResolved.String(), allAlerts)
 	jsonFlag(cmd, &opts.JSON, "print one JSON object a line")
-}
-
-// noSuchAlertCommand names the word that was probably meant.
-func noSuchAlertCommand(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	return unknownCommand(cmd, args[0])
 }
 
 func runAlerts(ctx context.Context, io stdio, opts AlertsOptions) error {

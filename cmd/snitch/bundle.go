@@ -35,7 +35,7 @@ type BundleOptions struct {
 }
 
 func newBundle(io stdio) *cobra.Command {
-	cmd := &cobra.Command{
+	return commandGroup(&cobra.Command{
 		Use:   "bundle",
 		Short: "Sign rules for many hosts, and look into what was signed",
 		Long: `A bundle is a directory of rules in one signed file, which hosts fetch over HTTPS or
@@ -45,17 +45,7 @@ find on disk (fleet.source: bundle). It is an OPA bundle; keys are made with
   openssl pkey -in release.pem -pubout -out release.pub
   snitch bundle build rules --key release.pem --serial 42 --out rules.tar.gz
   snitch bundle verify rules.tar.gz --keys release.pub`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			return unknownCommand(cmd, args[0])
-		},
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newBundleBuild(io), newBundleVerify(io))
-	return cmd
+	}, newBundleBuild(io), newBundleVerify(io))
 }
 
 func newBundleBuild(io stdio) *cobra.Command {

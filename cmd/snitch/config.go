@@ -15,7 +15,7 @@ import (
 )
 
 func newConfig(io stdio) *cobra.Command {
-	cmd := &cobra.Command{
+	return commandGroup(&cobra.Command{
 		Use:   "config",
 		Short: "Write, show, check and import the configuration",
 		Long: `The configuration is /etc/snitch/config.yaml. Everything has a default: without
@@ -24,17 +24,7 @@ the file the daemon runs as well. SIGHUP makes a running daemon read it again.`,
   snitch config check
   snitch config show --changed
   snitch config import /etc/picosnitch/config.toml`,
-		Args:              cobra.ArbitraryArgs,
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return unknownCommand(cmd, args[0])
-			}
-			return cmd.Help()
-		},
-	}
-	cmd.AddCommand(newConfigInit(io), newConfigShow(io), newConfigCheck(io), newConfigImport(io))
-	return cmd
+	}, newConfigInit(io), newConfigShow(io), newConfigCheck(io), newConfigImport(io))
 }
 
 func newConfigInit(io stdio) *cobra.Command {

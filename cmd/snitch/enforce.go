@@ -20,7 +20,7 @@ type EnforceOptions struct {
 }
 
 func newEnforce(io stdio) *cobra.Command {
-	cmd := &cobra.Command{
+	return commandGroup(&cobra.Command{
 		Use:   "enforce",
 		Short: "Turn the rules into denials, and back",
 		Long: `Turn the rules into denials, and back. Without it snitch only records what the rules
@@ -34,12 +34,7 @@ it at once, and works without the daemon.`,
   sudo snitch enforce on --confirm 60s      try it
   sudo snitch enforce confirm               keep it
   sudo snitch enforce off`,
-		Args:              noSuchAlertCommand,
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newEnforceOn(io), newEnforceOff(io), newEnforceConfirm(io), newEnforceStatus(io), newEnforcePromote(io), newEnforcePanic(io, removers()...), newEnforceBoot(io))
-	return cmd
+	}, newEnforceOn(io), newEnforceOff(io), newEnforceConfirm(io), newEnforceStatus(io), newEnforcePromote(io), newEnforcePanic(io, removers()...), newEnforceBoot(io))
 }
 
 func (o *EnforceOptions) flags(cmd *cobra.Command) {

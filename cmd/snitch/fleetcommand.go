@@ -23,24 +23,14 @@ type FleetOptions struct {
 }
 
 func newFleet(io stdio) *cobra.Command {
-	cmd := &cobra.Command{
+	return commandGroup(&cobra.Command{
 		Use:   "fleet",
 		Short: "Say which published rules this host uses, or why not, and look for newer ones",
 		Long: `With fleet.source in the configuration this host takes signed rules from a bundle
 or a git remote. 'status' says which ones it uses, and why it differs from what is
 published; 'sync' looks now.`,
 		Example: "  snitch fleet status\n  sudo snitch fleet sync",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			return unknownCommand(cmd, args[0])
-		},
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newFleetStatus(io), newFleetSync(io))
-	return cmd
+	}, newFleetStatus(io), newFleetSync(io))
 }
 
 func newFleetStatus(io stdio) *cobra.Command {

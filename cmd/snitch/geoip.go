@@ -30,7 +30,7 @@ type GeoIPOptions struct {
 }
 
 func newGeoIP(io stdio) *cobra.Command {
-	cmd := &cobra.Command{
+	return commandGroup(&cobra.Command{
 		Use:   "geoip",
 		Short: "Say where addresses are, and install better tables",
 		Long: `snitch has a table of countries in its binary. 'update' fetches a newer and more
@@ -42,17 +42,7 @@ addresses are.`,
   sudo snitch geoip update city asn
   sudo snitch geoip update city --from ./GeoLite2-City.mmdb
   snitch geoip show 8.8.8.8`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			return unknownCommand(cmd, args[0])
-		},
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newGeoIPUpdate(io), newGeoIPShow(io))
-	return cmd
+	}, newGeoIPUpdate(io), newGeoIPShow(io))
 }
 
 func newGeoIPUpdate(io stdio) *cobra.Command {

@@ -15,24 +15,14 @@ Rules are YAML files, and Rego files beside them, in a directory; files named
 
 // newPolicy is the parent of the commands about rules; alone it shows its help.
 func newPolicy(io stdio) *cobra.Command {
-	cmd := &cobra.Command{
+	return commandGroup(&cobra.Command{
 		Use:   "policy",
 		Short: "Write, test and understand rules",
 		Long:  policyHelp,
 		Example: `  snitch policy test rules/            run the tests beside the rules
   snitch policy check rules/           find rules that cannot be meant
   snitch policy explain --exe /usr/bin/curl --to tcp://example.org:443`,
-		Args:              cobra.ArbitraryArgs,
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return unknownCommand(cmd, args[0])
-			}
-			return cmd.Help()
-		},
-	}
-	cmd.AddCommand(policyCommands(io)...)
-	return cmd
+	}, policyCommands(io)...)
 }
 
 // policyCommands are the children of `snitch policy`, one file each.

@@ -13,7 +13,7 @@ import (
 )
 
 func newRemote(io stdio) *cobra.Command {
-	cmd := &cobra.Command{
+	return commandGroup(&cobra.Command{
 		Use:   "remote",
 		Short: "Keep the record on an SQL server of another host too",
 		Long: `With remote.url in the configuration the record also goes to a PostgreSQL, MariaDB or
@@ -21,17 +21,7 @@ MySQL server, by a process without privileges and an account that may only add r
 What the server cannot take waits on disk. 'snitch status' says how that goes.`,
 		Example: `  snitch remote schema postgres --writer snitch | psql fleet
   sudo snitch remote check`,
-		Args:              cobra.ArbitraryArgs,
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return unknownCommand(cmd, args[0])
-			}
-			return cmd.Help()
-		},
-	}
-	cmd.AddCommand(newRemoteSchema(io), newRemoteCheck(io))
-	return cmd
+	}, newRemoteSchema(io), newRemoteCheck(io))
 }
 
 func newRemoteSchema(io stdio) *cobra.Command {
@@ -85,8 +75,7 @@ that are missing, and rights that the account should not have.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return runRemoteCheck(cmd.Context(), io, opts) },
 	}
-	cmd.Flags().StringVar(&opts.Config, "config", "", "configuration file ("+defaultConfig+", if it is there)")
-	complete(cmd, "config", cobra.FixedCompletions([]string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt))
+	configFlag(cmd, &opts.Config)
 	jsonFlag(cmd, &opts.JSON, "print one JSON object")
 	return cmd
 }

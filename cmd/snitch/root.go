@@ -33,15 +33,7 @@ SHA-256), started by whom, talks to which name and address, with how many bytes.
   snitch doctor                what this kernel can do`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
-		Args:              cobra.ArbitraryArgs,
-		ValidArgsFunction: cobra.NoFileCompletions,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return unknownCommand(cmd, args[0])
-			}
-			return cmd.Help()
-		},
 	}
 	root.SetIn(io.in)
 	root.SetOut(io.out)
@@ -49,14 +41,29 @@ SHA-256), started by whom, talks to which name and address, with how many bytes.
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
 	root.SetHelpTemplate(helpTemplate)
-	root.AddCommand(newRun(io), newStart(io), newStop(io), newRestart(io), newTUI(io), newTop(io), newLog(io), newQuery(io), newExport(io), newStatus(io), newAlerts(io), newPolicy(io), newBundle(io), newFleet(io), newEnforce(io), newWeb(io), newGeoIP(io), newConfig(io), newImport(io), newRemote(io), newDoctor(io), newVersion(io), newCompletion(io), newMan(io))
-	return root
+	return commandGroup(root, newRun(io), newStart(io), newStop(io), newRestart(io), newTUI(io), newTop(io), newLog(io), newQuery(io), newExport(io), newStatus(io), newAlerts(io), newPolicy(io), newBundle(io), newFleet(io), newEnforce(io), newWeb(io), newGeoIP(io), newConfig(io), newImport(io), newRemote(io), newDoctor(io), newVersion(io), newCompletion(io), newMan(io))
 }
 
 const helpTemplate = `{{with or .Long .Short}}{{. | trimTrailingWhitespaces}}
 
 {{end}}{{.UsageString}}
 ` + exitCodesHelp
+
+// commandGroup makes a command that only holds others; alone it shows its help.
+func commandGroup(cmd *cobra.Command, commands ...*cobra.Command) *cobra.Command {
+	cmd.Args, cmd.ValidArgsFunction = onlyCommands, cobra.NoFileCompletions
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	cmd.AddCommand(commands...)
+	return cmd
+}
+
+// onlyCommands takes every word for the name of a command.
+func onlyCommands(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return unknownCommand(cmd, args[0])
+}
 
 // unknownCommand names the command that was probably meant.
 func unknownCommand(cmd *cobra.Command, word string) error {

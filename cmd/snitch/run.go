@@ -69,7 +69,7 @@ another snitch that takes over: what denies stays meanwhile.`,
 func runFlags(cmd *cobra.Command, opts *RunOptions) {
 	d := config.Default()
 	f := cmd.Flags()
-	f.StringVar(&opts.Config, "config", "", "configuration file (/etc/snitch/config.yaml, if it is there)")
+	configFlag(cmd, &opts.Config)
 	dirFlag(cmd, &opts.State, "state", d.State, "directory of everything that is written")
 	dirFlag(cmd, &opts.Rules, "rules", "", "directory of rules; without any in it, the shipped audit set (/etc/snitch/rules, but not with --state)")
 	choiceFlag(cmd, &opts.Mode, "mode", "audit", "audit denies nothing, enforce does; beats 'snitch enforce' and the configuration", config.Modes()...)
@@ -82,9 +82,14 @@ func runFlags(cmd *cobra.Command, opts *RunOptions) {
 	f.BoolVar(&opts.Check, "check", false, "load and attach everything, then exit")
 	f.BoolVar(&opts.Live, "live", false, "show connections live, also when standard output is no terminal")
 	f.BoolVarP(&opts.Quiet, "quiet", "q", false, "show no connections, also when standard output is a terminal")
-	complete(cmd, "config", cobra.FixedCompletions([]string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt))
 	complete(cmd, "interval", cobra.FixedCompletions([]string{"1s", "10s", "1m"}, cobra.ShellCompDirectiveNoFileComp))
 	complete(cmd, "flow-entries", cobra.NoFileCompletions)
+}
+
+// configFlag names the daemon's configuration.
+func configFlag(cmd *cobra.Command, to *string) {
+	cmd.Flags().StringVar(to, "config", "", "configuration file ("+defaultConfig+", if it is there)")
+	complete(cmd, "config", cobra.FixedCompletions([]string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt))
 }
 
 // defaultConfig is read when it is there and no other is named.

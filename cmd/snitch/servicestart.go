@@ -51,10 +51,9 @@ writes what it has to say to snitch.log in the state directory.`,
 
 func startFlags(cmd *cobra.Command, opts *StartOptions) {
 	f := cmd.Flags()
-	f.StringVar(&opts.Config, "config", "", "configuration file (/etc/snitch/config.yaml, if it is there)")
+	configFlag(cmd, &opts.Config)
 	dirFlag(cmd, &opts.State, "state", config.DefaultState, "directory of everything that is written")
 	f.BoolVarP(&opts.Quiet, "quiet", "q", false, "say nothing but errors")
-	complete(cmd, "config", cobra.FixedCompletions([]string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt))
 }
 
 // state is the directory that a run with these flags uses.
