@@ -59,6 +59,13 @@ func (h *host) open(proc int, pid string) error {
 		return fmt.Errorf("open mounts of process %s: %w", pid, err)
 	}
 	h.root, h.mountinfo = root, info
+	// Without it no path is ever the host's, and no rule that names one matches.
+	fd, err := unix.Openat2(root, ".", &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS})
+	if err != nil {
+		h.close()
+		return fmt.Errorf("look up paths (openat2, which filters of system calls refuse, as RestrictSUIDSGID= of systemd does): %w", err)
+	}
+	closeFD(fd)
 	return nil
 }
 

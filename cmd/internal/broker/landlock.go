@@ -35,7 +35,7 @@ const (
 func readOnly() error {
 	attr := struct{ handled uint64 }{handled}
 	ruleset, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr), 0)
-	if errno == unix.ENOSYS || errno == unix.EOPNOTSUPP {
+	if errno == unix.ENOSYS || errno == unix.EOPNOTSUPP || errno == unix.EPERM { // EPERM: a filter of system calls that is older
 		return errors.ErrUnsupported
 	}
 	if errno != 0 {
