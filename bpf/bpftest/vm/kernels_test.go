@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,7 +20,7 @@ import (
 
 var (
 	kernels = flag.String("kernels", strings.Join(supported, " "), "kernels to boot")
-	suites  = flag.String("suites", "", "packages to test instead of all of them, relative to the module")
+	suites  = flag.String("suites", "", "suites or packages of the module to run instead of all suites")
 	flags   = flag.String("flags", "", "more flags for the tests")
 )
 
@@ -43,26 +42,22 @@ var (
 // their configuration.
 var without = map[string][]string{"5.10": {"SNITCH_MISSING=mptcp,ktls"}}
 
-// allSuites are the packages whose tests must pass on every kernel.
-var allSuites = []string{"bpf/features", "bpf", "bpf/bpftest/scenario"}
-
 // limit is what one suite may take on one emulated kernel.
-const limit = 10 * time.Minute
+const limit = 15 * time.Minute
 
 func TestKernels(t *testing.T) {
-	root := moduleRoot(t)
-	chosen := allSuites
-	if *suites != "" {
-		chosen = strings.Fields(*suites)
-	}
+	b := newBuilder(t)
 	found := &tables{}
-	t.Cleanup(func() { found.publish(t, root) })
+	t.Cleanup(func() { found.publish(t, b.root) })
 	for _, name := range strings.Fields(*kernels) {
-		for _, dir := range chosen {
-			s := buildSuite(t, root, dir, machine(name))
-			t.Run(name+"/"+dir, func(t *testing.T) {
+		for _, s := range chosen(strings.Fields(*suites)) {
+			if !s.runsOn(name) {
+				continue
+			}
+			files := b.files(t, &s, machine(name))
+			t.Run(name+"/"+s.name, func(t *testing.T) {
 				t.Parallel()
-				runSuite(t, name, s, found)
+				runSuite(t, name, &s, files, found)
 			})
 		}
 	}
@@ -76,88 +71,32 @@ func machine(kernel string) string {
 	return "amd64"
 }
 
-// suite is a package's tests as a static program, with what they need.
-type suite struct {
-	dir   string
-	files map[string]string
-	env   []string
-	flags []string
-}
-
-func buildSuite(t *testing.T, root, dir, arch string) suite {
-	t.Helper()
-	into := t.TempDir()
-	s := suite{
-		dir:   dir,
-		files: map[string]string{filepath.Join(dir, "the.test"): filepath.Join(into, "the.test")},
-		// emulation is slow, and what is missing must be excused by name
-		env: []string{"SNITCH_PATIENCE=10", "SNITCH_CI=1"},
-	}
-	compile(t, root, arch, "test", "-c", "-o", filepath.Join(into, "the.test"), "./"+dir)
-	if data := filepath.Join(root, dir, "testdata"); isDir(data) {
-		s.files[filepath.Join(dir, "testdata")] = data
-	}
-	if dir != "bpf/bpftest/scenario" {
-		return s
-	}
-	// The others hold the generators against each other, or need hours here.
-	s.flags = []string{"-test.run=^Test(Scenarios|Existing|Conservation|Filter)$"}
-	for _, program := range []struct{ variable, name, dir string }{
-		{"SNITCH_BIN", "snitch", "./cmd/snitch"},
-		{"SNITCH_TRAFFIC", "traffic", "./bpf/bpftest/traffic"},
-	} {
-		built := filepath.Join(into, program.name)
-		compile(t, root, arch, "build", "-ldflags=-s -w", "-o", built, program.dir)
-		s.files["/usr/local/bin/"+program.name] = built
-		s.env = append(s.env, program.variable+"=/usr/local/bin/"+program.name)
-	}
-	return s
-}
-
-func compile(t *testing.T, root, arch string, args ...string) {
-	t.Helper()
-	build := exec.Command("go", args...)
-	build.Dir = root
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+arch)
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-}
-
 // runSuite boots the kernel with the suite. The last lines of the output are
-// repeated when it fails; what begins with "report:" or "shortfall:" is for the
-// tables.
-func runSuite(t *testing.T, kernel string, s suite, found *tables) {
+// repeated when it fails; what the tests say of themselves is for the tables.
+func runSuite(t *testing.T, kernel string, s *suite, files map[string]string, found *tables) {
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	var output bytes.Buffer
 	log := &lineLog{t: t}
-	m := Machine{Kernel: kernel, Files: s.files, Dir: s.dir, Env: slices.Concat(s.env, without[kernel]),
+	m := Machine{Kernel: kernel, Files: files, Env: slices.Concat(environment, without[kernel]), Cmdline: s.cmdline(kernel),
 		Memory: 1536, Output: io.MultiWriter(log, &output)}
-	argv := slices.Concat([]string{"./the.test", "-test.v", "-test.timeout=" + limit.String()}, s.flags, strings.Fields(*flags))
-	if s.dir == "bpf/features" {
-		argv = append(argv, "-report")
-	}
 	start := time.Now()
-	status, err := m.Run(ctx, argv...)
+	status, err := m.Run(ctx, "sh", "-c", s.script(strings.Fields(*flags)))
 	log.flush()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("kernel %s, %s: status %d after %v", kernel, s.dir, status, time.Since(start).Round(time.Second))
+	t.Logf("kernel %s, %s: status %d after %v", kernel, s.name, status, time.Since(start).Round(time.Second))
 	if status != 0 {
-		t.Errorf("the tests of %s fail on kernel %s", s.dir, kernel)
+		t.Errorf("the tests of %s fail on kernel %s", s.name, kernel)
 	}
+	o := &outcome{}
 	for line := range strings.Lines(output.String()) {
-		found.add(t, kernel, strings.TrimSpace(line))
+		line = strings.TrimRight(line, "\r\n")
+		o.add(line)
+		found.read(t, kernel, s, line)
 	}
-}
-
-// tables gathers what the guests print.
-type tables struct {
-	mu         sync.Mutex
-	reports    map[string]features.Report // guarded by mu
-	shortfalls map[string][]string        // guarded by mu
+	found.keep(kernel, s, o)
 }
 
 func moduleRoot(t *testing.T) string {
@@ -172,9 +111,4 @@ func moduleRoot(t *testing.T) string {
 func isDir(name string) bool {
 	info, err := os.Stat(name)
 	return err == nil && info.IsDir()
-}
-
-// complete reports whether every supported kernel has been asked.
-func (f *tables) complete() bool {
-	return !slices.ContainsFunc(supported, func(k string) bool { _, ok := f.reports[k]; return !ok })
 }

@@ -11,14 +11,23 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"snitch/bpf/features"
 )
 
-// add takes one line of a guest's output. Test logs come with their place in
-// front, so the words are looked for anywhere.
-func (f *tables) add(t *testing.T, kernel, line string) {
+// tables gathers what the guests print.
+type tables struct {
+	mu       sync.Mutex
+	reports  map[string]features.Report // guarded by mu
+	missed   map[string][]string        // what the monitor could not have exactly; guarded by mu
+	enforced map[string]*outcome        // guarded by mu
+	lsm      map[string]bool            // whether BPF LSM runs in the suite that enforces; guarded by mu
+}
+
+// read takes one line of a guest's output.
+func (f *tables) read(t *testing.T, kernel string, s *suite, line string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if text, ok := strings.CutPrefix(line, "report: "); ok {
@@ -30,25 +39,52 @@ func (f *tables) add(t *testing.T, kernel, line string) {
 		if tier, why := report.Tier(); tier != best[kernel] {
 			t.Errorf("kernel %s runs the %s tier, want %s: %s", kernel, tier, best[kernel], why)
 		}
-		if f.reports == nil {
-			f.reports = map[string]features.Report{}
-		}
-		f.reports[kernel] = report
+		put(&f.reports, kernel, report)
 	}
-	if _, text, ok := strings.Cut(line, "shortfall: "); ok {
-		if f.shortfalls == nil {
-			f.shortfalls = map[string][]string{}
+	if text, ok := strings.CutPrefix(line, "lsm: "); ok && s.lsm != nil {
+		runs := slices.Contains(strings.Split(text, ","), "bpf")
+		if want, says := s.lsm[kernel]; says && runs != (want == withLSM) {
+			t.Errorf("kernel %s runs the security modules %s, want %s", kernel, text, want)
 		}
-		f.shortfalls[kernel] = append(f.shortfalls[kernel], text)
+		put(&f.lsm, kernel, runs)
 	}
 }
 
-// publish writes the tables into docs/kernels.md, when all kernels were asked
-// and passed.
+// keep takes what a whole suite said.
+func (f *tables) keep(kernel string, s *suite, o *outcome) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch s.name {
+	case "enforce":
+		put(&f.enforced, kernel, o)
+	case scenarioDir:
+		put(&f.missed, kernel, o.shortfalls)
+	}
+}
+
+func put[V any](m *map[string]V, key string, value V) {
+	if *m == nil {
+		*m = map[string]V{}
+	}
+	(*m)[key] = value
+}
+
+// publish writes those tables of docs/kernels.md for which every supported
+// kernel was asked, when all passed.
 func (f *tables) publish(t *testing.T, root string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if t.Failed() || !f.complete() {
+	all := map[string]string{}
+	if everywhere(f.reports) {
+		all["features"] = f.features()
+	}
+	if everywhere(f.missed) {
+		all["shortfalls"] = f.missing()
+	}
+	if everywhere(f.enforced) {
+		all["enforcement"] = enforcement(f.asked(), f.enforced, f.lsm)
+	}
+	if t.Failed() || len(all) == 0 {
 		t.Log("docs/kernels.md stays: not every supported kernel was asked and passed")
 		return
 	}
@@ -57,7 +93,7 @@ func (f *tables) publish(t *testing.T, root string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for marker, table := range map[string]string{"features": f.features(), "shortfalls": f.missing()} {
+	for marker, table := range all {
 		if doc, err = replaceBetween(doc, marker, table); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -65,6 +101,11 @@ func (f *tables) publish(t *testing.T, root string) {
 	if err := os.WriteFile(name, doc, 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// everywhere reports whether every supported kernel is in m.
+func everywhere[V any](m map[string]V) bool {
+	return !slices.ContainsFunc(supported, func(k string) bool { _, ok := m[k]; return !ok })
 }
 
 // asked are the kernels of the tables: the supported ones and what else was
@@ -110,7 +151,7 @@ func (f *tables) features() string {
 func (f *tables) missing() string {
 	var b strings.Builder
 	for _, k := range f.asked() {
-		for _, text := range f.shortfalls[k] {
+		for _, text := range f.missed[k] {
 			fmt.Fprintf(&b, "* %s: %s\n", k, text)
 		}
 	}
