@@ -77,7 +77,7 @@ func (c *Controller) prepare(o Order) (on bool, sessions []Session, err error) {
 	if c.cfg.ProtectSSH && o.PID > 0 {
 		sessions = FindSessions("/proc", o.PID)
 	}
-	c.coming = &Protected{Helper: c.cfg.Helper, Sessions: sessions}
+	c.coming = c.protected(sessions)
 	return false, sessions, nil
 }
 

@@ -24,6 +24,7 @@ type Config struct {
 	// ProtectSSH protects the session of who turns enforcement on.
 	ProtectSSH bool
 	Helper     *Helper // of snitch, which is protected; nil: none
+	Needs      []Need  // of snitch, likewise
 	Boot       string  // boot_id
 }
 
@@ -240,7 +241,11 @@ func (c *Controller) Protected() *Protected {
 	if mode, _ := c.mode(); mode != event.ModeEnforce {
 		return nil
 	}
-	return &Protected{Helper: c.cfg.Helper, Sessions: c.saved.Sessions}
+	return c.protected(c.saved.Sessions)
+}
+
+func (c *Controller) protected(sessions []Session) *Protected {
+	return &Protected{Helper: c.cfg.Helper, Needs: c.cfg.Needs, Sessions: sessions}
 }
 
 // Close ends the backend. With a confirmed mode that fails closed, and when

@@ -32,7 +32,9 @@ func IsProtected(id string) bool { return strings.HasPrefix(id, ProtectedPrefix)
 // and people see the same.
 type Protected struct {
 	// Helper is snitch's own helper that asks for names; nil when there is none.
-	Helper   *Helper   `json:"helper,omitempty"`
+	Helper *Helper `json:"helper,omitempty"`
+	// Needs are the places that snitch's helpers talk to; without Helper none.
+	Needs    []Need    `json:"needs,omitempty"`
 	Sessions []Session `json:"sessions,omitempty"`
 }
 
@@ -66,6 +68,9 @@ func (p *Protected) Rules() []rule.Rule {
 				Process:   h.match(),
 				To:        &rule.EndpointMatch{Port: []rule.PortRange{{First: 53, Last: 53}}, Proto: []string{"tcp", "udp"}},
 				Direction: []event.Direction{event.Out}}})
+	}
+	for i := range p.Needs {
+		rules = append(rules, p.needed(&p.Needs[i])...)
 	}
 	for i, s := range p.Sessions {
 		id := fmt.Sprintf("%sssh-%d", ProtectedPrefix, i+1)
@@ -158,6 +163,9 @@ func ParseProtected(data []byte) (*Protected, error) {
 	}
 	if err := json.Unmarshal(data, &p); err != nil {
 		return nil, fmt.Errorf("read protected rules: %w", err)
+	}
+	if len(p.Needs) > maxNeeds || slices.ContainsFunc(p.Needs, func(n Need) bool { return !n.valid() }) {
+		return nil, fmt.Errorf("read protected rules: what they need is no place")
 	}
 	if len(p.Sessions) > maxSessions || slices.ContainsFunc(p.Sessions, func(s Session) bool { return !s.valid() }) {
 		return nil, fmt.Errorf("read protected rules: what they name are no sessions")

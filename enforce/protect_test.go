@@ -31,6 +31,17 @@ func hostile() *rule.Set {
 // decide asks OPA, the second opinion and the kernel's tables, which must agree.
 func decide(t *testing.T, set *rule.Set, f *rule.Facts) rule.Decision {
 	t.Helper()
+	d, inKernel := weigh(t, set, f)
+	if inKernel.Action() != d.Action {
+		t.Fatalf("OPA says %s, the kernel's tables %v", d.Action, inKernel)
+	}
+	return d
+}
+
+// weigh asks OPA and the second opinion, which must agree, and the kernel's
+// tables, which do not know names.
+func weigh(t *testing.T, set *rule.Set, f *rule.Facts) (rule.Decision, table.Verdict) {
+	t.Helper()
 	opa, err := rego.New(t.Context(), set)
 	if err != nil {
 		t.Fatal(err)
@@ -49,10 +60,7 @@ func decide(t *testing.T, set *rule.Set, f *rule.Facts) rule.Decision {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e := classes.Lookup(class, table.TupleOf(f), now); e.Verdict.Action() != d.Action {
-		t.Fatalf("OPA says %s, the kernel's tables %v", d.Action, e.Verdict)
-	}
-	return d
+	return d, classes.Lookup(class, table.TupleOf(f), now).Verdict
 }
 
 func incoming(peer, local string, port uint16) *rule.Facts {

@@ -54,8 +54,7 @@ func (c *Controller) show() {
 		r.Armed, r.Deadline = true, a.Wall
 	}
 	if mode == event.ModeEnforce {
-		p := Protected{Helper: c.cfg.Helper, Sessions: c.saved.Sessions}
-		r.Protected = p.Rules()
+		r.Protected = c.protected(c.saved.Sessions).Rules()
 	}
 	c.view.Lock()
 	c.shown = r

@@ -29,26 +29,29 @@ func (d *daemon) openEnforce(ctx context.Context) error {
 		return fmt.Errorf("read boot id: %w", err)
 	}
 	d.openBackend(ctx)
+	helper, needs := d.helper()
 	deps := enforce.Deps{Recompile: func() error { return d.manager.Recompile() }, Alert: d.raise, Healthy: d.healthy, Log: d.log}
 	if d.denier != nil {
 		deps.Backend = d.denier
 	}
 	d.enforce = enforce.New(enforce.Config{Dir: d.state.path, Mode: modeOf(d.cfg.Enforce.Mode), Flag: d.flag, Fail: fail, Scope: d.cfg.Cgroup,
 		Hold:       enforce.HoldConfig{Deadline: d.cfg.Enforce.Hold.Deadline, AtDeadline: holdAction(d.cfg.Enforce.Hold.Then)},
-		ProtectSSH: d.cfg.Enforce.ProtectSSH, Helper: d.helper(), Boot: strings.TrimSpace(string(boot))}, deps)
+		ProtectSSH: d.cfg.Enforce.ProtectSSH, Helper: helper, Needs: needs, Boot: strings.TrimSpace(string(boot))}, deps)
 	return nil
 }
 
-// helper is who asks for names, in the words of the rule that protects it.
-func (d *daemon) helper() *enforce.Helper {
+// helper is who asks for names and talks to what the configuration names, in the
+// words of the rules that protect it.
+func (d *daemon) helper() (*enforce.Helper, []enforce.Need) {
+	needs := d.needs()
 	self, err := os.Readlink("/proc/self/exe")
-	if d.reverse == nil || err != nil {
-		return nil
+	if err != nil || d.reverse == nil && len(needs) == 0 {
+		return nil, nil
 	}
 	if d.infers { // packets show a user
 		self = ""
 	}
-	return &enforce.Helper{Exe: self, UID: helperUser().UID}
+	return &enforce.Helper{Exe: self, UID: helperUser().UID}, needs
 }
 
 // endEnforce comes last of what is opened, for it must be the first to end: the
