@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"snitch/cmd/internal/broker"
 	"snitch/cmd/internal/config"
@@ -54,6 +55,7 @@ func (d *daemon) openExport(context.Context) error {
 	if r.Connections != "off" || r.Programs || r.Errors {
 		if err := d.openLogs(); err != nil {
 			d.log.Error("no logs are written", "error", err)
+			d.noLogs = err.Error()
 		}
 	}
 	if r.Journal != "off" {
@@ -72,6 +74,16 @@ func (d *daemon) openExport(context.Context) error {
 
 func wants(what string) export.Wants {
 	return export.Wants{Connections: what == "connections", Alerts: true, Programs: true}
+}
+
+// ruleLogs is the rule of the alert that no logs are written.
+const ruleLogs = "records.logs"
+
+// tellLogs raises an alert when the directory of logs cannot be used.
+func (d *daemon) tellLogs() {
+	if d.noLogs != "" {
+		d.raise(event.NewAlert(event.AlertError, ruleLogs, event.ActionNone, "no logs are written until the next start: "+d.noLogs, time.Now(), nil))
+	}
 }
 
 func (d *daemon) openLogs() error {
@@ -185,6 +197,9 @@ func (d *daemon) alerted(raised []event.Alert) {
 // outputsStatus is how the outputs beside the database do.
 func (d *daemon) outputsStatus() []control.Output {
 	out := []control.Output{}
+	if d.noLogs != "" {
+		out = append(out, control.Output{Name: "logs", Error: d.noLogs})
+	}
 	for _, s := range d.exporter.Stats() {
 		out = append(out, control.Output{Name: s.Name, Written: s.Written, Lost: s.Lost, Waiting: s.Waiting, Error: s.Error})
 	}

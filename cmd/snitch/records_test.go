@@ -113,6 +113,28 @@ func TestRecords(t *testing.T) {
 	d.end(t)
 }
 
+// TestNoLogs: a directory of logs that cannot be used is said in status and by an
+// alert; the daemon records all the same.
+func TestNoLogs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short: runs the daemon")
+	}
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "logs"), "a file")
+	config := filepath.Join(dir, "config.yaml")
+	writeFile(t, config, "version: 1\nrecords: {dir: "+filepath.Join(dir, "logs")+"}\n")
+	d := startDaemon(t, nil, "--config", config, "--interval", "200ms")
+	if out := d.status(t).Outputs; len(out) != 1 || out[0].Name != "logs" || out[0].Error == "" {
+		t.Errorf("outputs: %+v", out)
+	}
+	eventually(t, "an alert says so", func() bool {
+		out, err := snitchCommand("alerts", "--state", d.state).CombinedOutput()
+		return err == nil && strings.Contains(string(out), ruleLogs)
+	})
+	d.signal(t, syscall.SIGTERM)
+	d.end(t)
+}
+
 // lineWith is the first line that has all words.
 func lineWith(lines string, words ...string) string {
 	for line := range strings.Lines(lines) {

@@ -66,6 +66,7 @@ type daemon struct {
 	subjects   *subjects
 	filter     *export.Filter
 	exporter   *export.Exporter
+	noLogs     string // why none are written; set before run
 	errors     *errorLog
 	reputation *reputation.Service // nil: off
 	hub        *control.Hub
@@ -160,6 +161,7 @@ func (d *daemon) openStore(ctx context.Context) error {
 	}
 	d.store = s
 	d.closers = append(d.closers, s.Close)
+	d.tellLogs()
 	return nil
 }
 
