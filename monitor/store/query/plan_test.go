@@ -53,7 +53,7 @@ func TestPlans(t *testing.T) {
 			return seekText(b, schema.DimDomain, segment{schema.Hour, 0, 9}, []int64{1, 2})
 		},
 			[]string{"SEARCH t USING PRIMARY KEY (dim=? AND res=? AND bucket>? AND bucket<?)", "SEARCH r USING PRIMARY KEY (dim=? AND res=? AND bucket=? AND key=?)"}},
-		"rows":  {rows(recent, false, false), []string{"SEARCH c USING PRIMARY KEY ((opened,run,id)>(?,?,?) AND opened<?)"}},
+		"rows": {rows(recent, false, false), []string{"SEARCH c USING PRIMARY KEY ((opened,run,id)>(?,?,?) AND opened<?)"}},
 		"rows of some moments": {func(b *builder) string {
 			p := recent.parts()[1]
 			p.moments = []int64{1, 2, 3}
