@@ -110,6 +110,35 @@ func TestKernelLooksUp(t *testing.T) {
 	}
 }
 
+// TestAnySourcePort: a rule about every source port is one about packets that
+// have a port, and no port is told apart from another.
+func TestAnySourcePort(t *testing.T) {
+	l, err := rule.Parse("a.yaml", []byte("version: 1\nrules:\n  - {id: ported, action: deny, reason: it has a port, from: {port: 0-65535}, mode: enforce}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, numbers, gen := &contest{set: l.Set, now: time.Now()}, protoNumbers(), ruletest.New(1)
+	for range 200 {
+		if f := gen.Facts(c.set); numbers[f.Proto] != 0 {
+			c.facts = append(c.facts, f)
+		}
+	}
+	c.decide(t)
+	c.lookUp(t, loaded(t), numbers)
+	denied := 0
+	for i := range c.facts {
+		if err := c.disagree(i); err != nil {
+			t.Errorf("%v\n%+v", err, c.facts[i])
+		}
+		if c.kernel[i].Verdict == uint8(table.Deny) {
+			denied++
+		}
+	}
+	if denied == 0 {
+		t.Errorf("none of %d denied", len(c.facts))
+	}
+}
+
 // contest is one policy, what is asked of it, and what each party says.
 type contest struct {
 	set    *rule.Set

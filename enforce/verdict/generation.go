@@ -118,18 +118,9 @@ func (g *generation) protos() iter.Seq2[uint32, uint32] {
 	}
 }
 
-// sources yields nothing when no rule tells source ports apart: then no group
-// looks at them.
 func (g *generation) sources() iter.Seq2[uint32, uint32] {
-	cells := make([]uint32, 0, 1<<16)
-	for _, cell := range g.kernel.SourcePorts() {
-		cells = append(cells, cell)
-	}
 	return func(yield func(uint32, uint32) bool) {
-		if cells[0] == cells[len(cells)-1] { // cells ascend with ports
-			return
-		}
-		for port, cell := range cells {
+		for port, cell := range g.kernel.SourcePorts() {
 			if !yield(uint32(port), cell) {
 				return
 			}

@@ -191,9 +191,11 @@ func (t *ancestorTest) judge(f *rule.Facts, level int) tri {
 // portCells sorts ports into cells as addresses are: cell 0 is "no port".
 type portCells struct {
 	first []uint16 // of each cell but 0, ascending
+	asked bool     // a range was added: one of all ports still tells them from none
 }
 
 func (c *portCells) add(ranges []rule.PortRange) {
+	c.asked = c.asked || len(ranges) > 0
 	for _, r := range ranges {
 		c.first = append(c.first, r.First)
 		if r.Last < 65535 {

@@ -28,9 +28,13 @@ func (k *Kernel) Addresses() iter.Seq2[Prefix, uint32] { return k.addrs.trie.all
 // others are of column 0.
 func (k *Kernel) Protos() map[string]uint16 { return maps.Clone(k.columns) }
 
-// SourcePorts is the cell of every port of From; no port is of cell 0.
+// SourcePorts is the cell of every port of From; no port is of cell 0. There are
+// none when no rule asks for it: then no group looks at them.
 func (k *Kernel) SourcePorts() iter.Seq2[uint16, uint32] {
 	return func(yield func(uint16, uint32) bool) {
+		if !k.sources.asked {
+			return
+		}
 		for port := range 1 << 16 {
 			if !yield(uint16(port), k.sources.of(uint16(port), true)) {
 				return
