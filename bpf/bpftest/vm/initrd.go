@@ -14,6 +14,9 @@ import (
 	"strings"
 )
 
+// home is the directory of the guest in which files and commands are.
+const home = "/work"
+
 //go:embed init.sh
 var initScript []byte
 
@@ -82,7 +85,7 @@ func (m Machine) addRun(w io.Writer, ports string, argv []string) error {
 			return err
 		}
 	}
-	command := "cd " + quote(path.Join("/work", m.Dir)) + " || exit 1\n"
+	command := "cd " + quote(path.Join(home, m.Dir)) + " || exit 1\n"
 	for _, setting := range m.Env {
 		command += "export " + quote(setting) + "\n"
 	}
@@ -99,7 +102,7 @@ func (m Machine) addRun(w io.Writer, ports string, argv []string) error {
 // below /work.
 func addTree(a *archive, name, from string) error {
 	if !path.IsAbs(name) {
-		name = path.Join("/work", name)
+		name = path.Join(home, name)
 	}
 	return filepath.WalkDir(from, func(at string, entry fs.DirEntry, err error) error {
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -166,7 +167,7 @@ func (s *suite) script(more []string) string {
 		for i := range words {
 			words[i] = quote(words[i])
 		}
-		lines = append(lines, "echo \"program: "+p.dir+"\"", "cd "+quote("/work/"+p.dir), strings.Join(words, " ")+" || failed=1")
+		lines = append(lines, "echo \"program: "+p.dir+"\"", "cd "+quote(path.Join(home, p.dir)), strings.Join(words, " ")+" || failed=1")
 	}
 	return strings.Join(append(lines, "exit $failed"), "\n")
 }
