@@ -123,14 +123,12 @@ func policyFamilies() []family {
 }
 
 func enforceFamilies() []family {
-	backend := func(kind prometheus.ValueType, name, help string, of func(*control.EnforceBackend) float64) family {
-		return one(kind, name, help, func(s *control.Status) float64 {
-			if s.Enforce == nil || s.Enforce.Backend == nil {
-				return 0
-			}
-			return of(s.Enforce.Backend)
-		})
-	}
+	backend := within(func(s *control.Status) *control.EnforceBackend {
+		if s.Enforce == nil {
+			return nil
+		}
+		return s.Enforce.Backend
+	})
 	return []family{
 		flag("enforcing", "1 when what the rules deny is denied.", func(s *control.Status) bool { return s.Mode == event.ModeEnforce.String() }),
 		flag("enforce_armed", "1 while enforcement waits to be confirmed.", func(s *control.Status) bool { return s.Enforce != nil && s.Enforce.Armed }),
@@ -148,14 +146,7 @@ func enforceFamilies() []family {
 
 // fleetFamilies are 0 where rules come from the machine itself.
 func fleetFamilies() []family {
-	of := func(kind prometheus.ValueType, name, help string, value func(*control.Fleet) float64) family {
-		return one(kind, name, help, func(s *control.Status) float64 {
-			if s.Fleet == nil {
-				return 0
-			}
-			return value(s.Fleet)
-		})
-	}
+	of := within(func(s *control.Status) *control.Fleet { return s.Fleet })
 	return []family{
 		flag("fleet_enabled", "1 when rules come from a bundle or a git remote.", func(s *control.Status) bool { return s.Fleet != nil }),
 		labelled(prometheus.GaugeValue, "fleet_info", "1; the revision in use and the published one, as labels.", []string{"revision", "offered"}, func(x *exposition, say func(float64, ...string)) {
@@ -175,6 +166,19 @@ func fleetFamilies() []family {
 	}
 }
 
+// within makes families of a part of the status, which are 0 where it is not there.
+func within[T any](part func(*control.Status) *T) func(kind prometheus.ValueType, name, help string, value func(*T) float64) family {
+	return func(kind prometheus.ValueType, name, help string, value func(*T) float64) family {
+		return one(kind, name, help, func(s *control.Status) float64 {
+			p := part(s)
+			if p == nil {
+				return 0
+			}
+			return value(p)
+		})
+	}
+}
+
 // unix is t in Unix time, 0 for none.
 func unix(t time.Time) float64 {
 	if t.IsZero() {
@@ -185,14 +189,7 @@ func unix(t time.Time) float64 {
 
 // remoteFamilies are 0 where nothing goes to another host.
 func remoteFamilies() []family {
-	of := func(kind prometheus.ValueType, name, help string, value func(*control.Remote) float64) family {
-		return one(kind, name, help, func(s *control.Status) float64 {
-			if s.Remote == nil {
-				return 0
-			}
-			return value(s.Remote)
-		})
-	}
+	of := within(func(s *control.Status) *control.Remote { return s.Remote })
 	return []family{
 		flag("remote_enabled", "1 when the record also goes to another host.", func(s *control.Status) bool { return s.Remote != nil }),
 		flag("remote_failing", "1 when the last attempt to send failed.", func(s *control.Status) bool { return s.Remote != nil && s.Remote.Problem != "" }),
